@@ -1,0 +1,1 @@
+"""Making videos: prompts, packing, samplers, generators and the study folder."""

@@ -1,0 +1,1 @@
+"""Measuring one video; usable alone, knows nothing of studies."""

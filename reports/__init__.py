@@ -1,0 +1,1 @@
+"""What was found: statistics, ratings, tables, plots and the page."""
