@@ -1,0 +1,282 @@
+"""How much of a metric's variance goes with sampler, packing, section, prompt and seed.
+
+The paper says that within one sampling approach packings differ little: the sampling dominates. The
+shares here let a study confirm or refute that. They are built as follows.
+
+- Fit of a model: adjusted R² of a least-squares fit with one constant per level. Plain R² grows
+  with every level added, so a factor of a hundred prompts would always seem to explain something.
+- A factor's share: its gain in fit, averaged over all orders in which sampler, packing, section
+  and prompt can enter (Shapley; Lindeman, Merenda and Gold 1980). In a balanced sweep the order
+  does not matter and this is the classical η² with its chance part taken off; real sweeps are
+  seldom balanced, and then no order is privileged.
+- What is nested enters afterwards: what else tells variants apart (tail, discretisation, options
+  and combinations) after sampler, packing and section; the seed after the prompt, since a seed's
+  noise is another one under another prompt. What remains is variant × prompt and chance.
+- Intervals resample whole prompts.
+
+A share can come out slightly below 0, which means 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from math import factorial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg  # type: ignore[import-untyped, unused-ignore]
+
+from reports.statistics.clusters import LEVEL, Floats, Labels
+
+RESAMPLES = 400
+"""Resamples of the prompts: percentiles at 2.5 % rest on ten draws at either side."""
+
+Design = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A factor's share of the variance, 0..1 up to chance, with its interval over prompts."""
+
+    factor: str
+    share: float
+    low: float
+    high: float
+    levels: int
+
+
+@dataclass(frozen=True)
+class Variance:
+    """The shares of one metric, in a fixed order, and what stands in their way.
+
+    `confounded` names factors whose levels this sweep never varied apart; their shares are halved
+    between them and mean nothing singly. `missing` says why a factor has no share.
+    """
+
+    shares: tuple[Share, ...]
+    confounded: tuple[tuple[str, str], ...]
+    missing: Mapping[str, str]
+    videos: int
+    prompts: int
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What least squares needs to know of each prompt's videos: `[prompts, ...]` arrays.
+
+    With V variants: gram `[C, V, V]`, moment `[C, V]`, square `[C]`, constants `[C]` (how many
+    means were taken out), for one way of taking means out (none, prompt, seed within prompt).
+    """
+
+    gram: Floats
+    moment: Floats
+    square: Floats
+    constants: Floats
+
+
+def _sums(values: Floats, variant: Labels, prompt: Labels, group: Labels | None) -> _Sums:
+    """Centre within `group` (nested in prompt), then sum within prompt; None does not centre."""
+    prompts, variants = int(prompt.max()) + 1, int(variant.max()) + 1
+    if group is None:
+        count = np.zeros((prompts, variants))
+        moment = np.zeros((prompts, variants))
+        np.add.at(count, (prompt, variant), 1.0)
+        np.add.at(moment, (prompt, variant), values)
+        gram = np.einsum("cv,vw->cvw", count, np.eye(variants))
+        square = np.bincount(prompt, weights=values**2, minlength=prompts) * 1.0
+        return _Sums(gram, moment, square, np.zeros(prompts))
+    groups = int(group.max()) + 1
+    owner = np.zeros(groups, dtype=np.int64)
+    owner[group] = prompt
+    count = np.zeros((groups, variants))
+    total = np.zeros((groups, variants))
+    np.add.at(count, (group, variant), 1.0)
+    np.add.at(total, (group, variant), values)
+    size, sum_ = count.sum(axis=1), total.sum(axis=1)
+    share = count / size[:, None]
+    gram = np.zeros((prompts, variants, variants))
+    for start in range(0, groups, 256):
+        part = slice(start, start + 256)
+        block = np.einsum("gv,vw->gvw", count[part], np.eye(variants))
+        block -= np.einsum("gv,gw->gvw", share[part], count[part])
+        np.add.at(gram, owner[part], block)
+    moment = np.zeros((prompts, variants))
+    np.add.at(moment, owner, total - share * sum_[:, None])
+    square = np.bincount(prompt, weights=values**2, minlength=prompts) * 1.0
+    square -= np.bincount(owner, weights=sum_**2 / size, minlength=prompts)
+    return _Sums(gram, moment, square, np.bincount(owner, minlength=prompts) * 1.0)
+
+
+def _independent(columns: Design) -> Design:
+    """A maximal set of linearly independent columns (pivoted QR)."""
+    if columns.shape[1] == 0:
+        return columns
+    _, triangle, order = linalg.qr(columns, mode="economic", pivoting=True)
+    diagonal = np.abs(np.diag(triangle))
+    rank = int((diagonal > 1e-9 * max(diagonal[0], 1e-300)).sum())
+    return columns[:, np.sort(order[:rank])]
+
+
+def _indicators(levels: Labels) -> Design:
+    """`[V, k]` one column a level."""
+    return np.asarray(levels[:, None] == np.unique(levels), dtype=np.float64)
+
+
+class _Fits:
+    """Adjusted R² of any set of factors, for the prompts as they are and for every resample."""
+
+    def __init__(self, sums: Mapping[str, _Sums], weights: Floats, factors: Mapping[str, Labels]):
+        self.weights = weights  # [B, C] how often each prompt is in each resample
+        self.factors = factors
+        self.sums = {
+            within: (
+                np.tensordot(weights, part.gram, axes=1),
+                weights @ part.moment,
+                weights @ part.square,
+                weights @ part.constants,
+            )
+            for within, part in sums.items()
+        }
+        gram, moment, square, _ = self.sums["nothing"]
+        self.size = gram.sum(axis=(1, 2))
+        total = square - moment.sum(axis=1) ** 2 / self.size
+        self.variance = total / (self.size - 1)
+
+    def adjusted(self, factors: tuple[str, ...], within: str) -> Floats:
+        """`[B]` adjusted R² of constants per level of `factors`, means taken out `within`."""
+        gram, moment, square, constants = self.sums[within]
+        variants = gram.shape[1]
+        blocks = [np.ones((variants, 1)), *(_indicators(self.factors[name]) for name in factors)]
+        design = _independent(np.hstack(blocks))
+        if within != "nothing":
+            # The overall constant went out with the means.
+            design = _independent(design - design.mean(axis=0))
+        rest = square.copy()
+        if design.shape[1]:
+            a = np.einsum("vi,bvw,wj->bij", design, gram, design, optimize=True)
+            b = moment @ design
+            ridge = 1e-12 * np.trace(a, axis1=1, axis2=2)[:, None, None] + 1e-300
+            solved = np.linalg.solve(a + ridge * np.eye(a.shape[1]), b[:, :, None])[:, :, 0]
+            rest = rest - (b * solved).sum(axis=1)
+        freedom = self.size - design.shape[1] - constants
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fit = 1 - (np.maximum(rest, 0.0) / freedom) / self.variance
+        return np.asarray(np.where(freedom >= 1, fit, np.nan), dtype=np.float64)
+
+
+def _shapley(players: tuple[str, ...], fits: _Fits) -> dict[str, Floats]:
+    """Each player's gain in fit, averaged over all orders of entering."""
+    worth = {}
+    for size in range(len(players) + 1):
+        for team in combinations(players, size):
+            factors = tuple(name for name in team if name != "prompt")
+            worth[team] = fits.adjusted(factors, "prompt" if "prompt" in team else "nothing")
+    shares = {}
+    for player in players:
+        others = [name for name in players if name != player]
+        gain = np.zeros_like(worth[()])
+        for size in range(len(others) + 1):
+            for team in combinations(others, size):
+                joined = tuple(name for name in players if name in (*team, player))
+                orders = factorial(size) * factorial(len(others) - size) / factorial(len(players))
+                gain = gain + orders * (worth[joined] - worth[team])
+        shares[player] = gain
+    return shares
+
+
+def variance_shares(
+    values: Floats,
+    *,
+    variant: Labels,
+    prompt: Labels,
+    seed: Labels,
+    factors: Mapping[str, Labels],
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Variance:
+    """Shares of the variance of one metric over the videos of a sweep.
+
+    Args:
+        values: `[n]` scores, NaN where there is none.
+        variant: `[n]` variant number of each video.
+        prompt: `[n]` prompt number.
+        seed: `[n]` seed (its meaning is within the prompt).
+        factors: for each factor of the variants (sampler, packing, section) the level of every
+            variant, `[V]`, indexed by variant number.
+        resamples: how often the prompts are resampled for the intervals.
+        level: confidence of the intervals.
+    """
+    seen = np.isfinite(values)
+    values = values[seen]
+    _, prompt = np.unique(prompt[seen], return_inverse=True)
+    used, variant = np.unique(variant[seen], return_inverse=True)
+    factors = {
+        name: np.unique(levels[used], return_inverse=True)[1] for name, levels in factors.items()
+    }
+    prompts = int(prompt.max(initial=-1)) + 1
+    _, draw = np.unique(np.stack([prompt, seed[seen]]), axis=1, return_inverse=True)
+    missing = {name: "one level only" for name, of in factors.items() if len(set(of)) < 2}
+    varied = tuple(name for name in factors if name not in missing)
+    if len(values) < 3 or np.ptp(values) == 0:
+        reason = "fewer than three videos" if len(values) < 3 else "all videos score the same"
+        names = (*factors, "prompt", "seed")
+        return Variance((), (), dict.fromkeys(names, reason), len(values), prompts)
+    players = varied if prompts < 2 else (*varied, "prompt")
+    if prompts < 2:
+        missing["prompt"] = "one prompt only"
+    values = (values - values.mean()) / values.std()
+    sums = {
+        "nothing": _sums(values, variant, prompt, None),
+        "prompt": _sums(values, variant, prompt, prompt),
+        "seed": _sums(values, variant, prompt, draw.reshape(-1)),
+    }
+    weights = np.ones((1, prompts))
+    if prompts >= 2 and resamples:
+        generator = np.random.default_rng(20250417)
+        drawn = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
+        weights = np.vstack([weights, drawn])
+    fits = _Fits(sums, weights, {**factors, "variant": np.arange(len(used))})
+
+    parts: dict[str, Floats] = {}
+    shapley = _shapley(players, fits)
+    for name in (*factors, "prompt"):
+        if name in shapley:
+            parts[name] = shapley[name]
+    base = "prompt" if prompts >= 2 else "nothing"
+    mains = fits.adjusted(varied, base)
+    whole = fits.adjusted(("variant",), base)
+    if len(used) > 1:
+        parts["other of variant"] = whole - mains
+    with_seed = fits.adjusted(("variant",), "seed")
+    if draw.max() + 1 > prompts and np.isfinite(with_seed[0]):
+        parts["seed"] = with_seed - whole
+        whole = with_seed
+    else:
+        missing["seed"] = "one seed a prompt" if draw.max() + 1 == prompts else "too few videos"
+    parts["rest"] = 1 - whole
+
+    levels = {**{name: len(set(of)) for name, of in factors.items()}}
+    levels |= {"prompt": prompts, "seed": int(draw.max()) + 1, "other of variant": len(used)}
+    tail = 100 * (1 - level) / 2
+    shares = []
+    for name, drawn_shares in parts.items():
+        spread = drawn_shares[1:][np.isfinite(drawn_shares[1:])]
+        low, high = np.percentile(spread, [tail, 100 - tail]) if len(spread) else (np.nan, np.nan)
+        shares.append(
+            Share(name, float(drawn_shares[0]), float(low), float(high), levels.get(name, 0))
+        )
+    confounded = tuple(
+        (one, other)
+        for one, other in combinations(varied, 2)
+        if _confounded(factors[one], factors[other])
+    )
+    return Variance(tuple(shares), confounded, missing, len(values), prompts)
+
+
+def _confounded(one: Labels, other: Labels) -> bool:
+    """Whether the two factors' constants are not linearly independent over these variants."""
+    both = np.hstack([_indicators(one), _indicators(other)])
+    rank = int(np.linalg.matrix_rank(both))
+    return rank < len(set(one)) + len(set(other)) - 1
