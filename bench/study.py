@@ -1,0 +1,349 @@
+"""A study: a folder that says what was asked, what is made, and how it went.
+
+```
+STUDY/study.yaml                  settings that all cells share; the first run's configuration
+STUDY/asked/DIGEST.json           one file per distinct request: variants, prompts, seeds
+STUDY/prompts/PROMPT.json         a prompt's text and tags; beside it PROMPT.png, its first frame
+STUDY/cells/VARIANT/PROMPT_SEED/  video.mp4, cell.json, scores.parquet, curves.parquet
+STUDY/claims/                     who works on what just now (bench.claims); gone when nobody does
+STUDY/logs/                       what jobs printed
+```
+
+Two choices carry the rest. First, a cell is finished when its `cell.json` says "done", and that
+file is put in place after the video: no index that could disagree with the folder, and nothing to
+repair after a kill. The price is one small read per cell to recognise a finished study. Second,
+requests are files named by their content: several processes can add variants to one study at once
+without reading, changing and writing back a common file, which no lock would protect.
+
+This module imports neither torch nor the packages that make or measure videos.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench import claims, files
+from bench.errors import UserError
+
+SCHEMA = 1
+SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-")
+"""Characters that names of variants and prompts may have: they name folders and claims."""
+
+State = Literal["done", "failed", "running", "pending"]
+
+
+class Key(NamedTuple):
+    """What names a cell."""
+
+    variant: str
+    prompt_id: str
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """The cell's folder below STUDY/cells."""
+        return f"{self.variant}/{self.prompt_id}_{self.seed}"
+
+
+class CellError(BaseModel):
+    """Why a cell failed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    """The exception's class, e.g. "OutOfMemoryError"; failures are grouped by it."""
+    message: str
+    """One line."""
+    traceback: str = ""
+
+
+class CellRecord(BaseModel):
+    """What cell.json says of one video: what was asked, what was done and what it cost."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    variant: str
+    """The variant's name, which is its folder's name."""
+    prompt_id: str
+    prompt_text: str = ""
+    prompt_tags: list[str] = []
+    seed: int
+    status: Literal["done", "failed"]
+    error: CellError | None = None
+    plan_digest: str = ""
+    """SHA-256 of the plan's canonical JSON; empty where there was no plan (existing videos)."""
+    sampler: str = ""
+    packing: str = ""
+    section: int = 0
+    """Latent frames per section (g)."""
+    tail: str = ""
+    discrete: int | None = None
+    """Codes of the codebook of a discretised history (+D); None without."""
+    options: dict[str, Any] = {}
+    generator: dict[str, Any] = {}
+    """The generator's identity: checkpoint, weights digest, dtype, steps, ..."""
+    reference_image: str | None = None
+    """Path of the first frame's image, relative to the study."""
+    latents: int = 0
+    frames: int = 0
+    fps: float = 0.0
+    width: int = 0
+    height: int = 0
+    section_starts: list[int] = []
+    """First pixel frame of every section, in video order: the joints."""
+    tokens_per_section: list[int] = []
+    """Transformer tokens of each section, in the order made."""
+    section_seconds: list[float] = []
+    """Wall seconds of each section, in the order made; of the whole batch where there is one."""
+    seconds: float = 0.0
+    """Wall seconds from claim to video, of the whole batch."""
+    seconds_decode: float = 0.0
+    peak_memory_bytes: int | None = None
+    untrained: list[str] = []
+    """Projections that were initialised, not trained (k8, k16)."""
+    batch_size: int = 1
+    """Cells denoised together; part of what identifies the bytes of a video."""
+    video_sha256: str = ""
+    bytes: int = 0
+    versions: dict[str, str] = {}
+    device: str = ""
+    dtype: str = ""
+    host: str | None = None
+    worker: str | None = None
+    """The process, and the SLURM job where there is one, that made the cell."""
+    started: str = ""
+    """ISO 8601, UTC."""
+    finished: str = ""
+
+    def to_json(self) -> str:
+        """The text of cell.json."""
+        return self.model_dump_json(by_alias=True, indent=1) + "\n"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a study: variant, prompt and seed, and the folder that holds what is made."""
+
+    study: Path
+    key: Key
+
+    @property
+    def variant(self) -> str:
+        """The variant's name."""
+        return self.key.variant
+
+    @property
+    def prompt_id(self) -> str:
+        """The prompt's name in its suite."""
+        return self.key.prompt_id
+
+    @property
+    def seed(self) -> int:
+        """The seed of the cell's noise."""
+        return self.key.seed
+
+    @property
+    def folder(self) -> Path:
+        """The folder of video.mp4, cell.json, scores.parquet and curves.parquet."""
+        return self.study / "cells" / self.key.path
+
+    @property
+    def video(self) -> Path:
+        """The video, which exists when the cell is done."""
+        return self.folder / "video.mp4"
+
+    @property
+    def status(self) -> Literal["done", "failed"] | None:
+        """What cell.json says, without reading the rest of it; None where there is none."""
+        try:
+            status = json.loads((self.folder / "cell.json").read_bytes())["status"]
+        except FileNotFoundError:
+            return None
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f"{self.folder / 'cell.json'}: not a cell's record ({error})") from None
+        return "done" if status == "done" else "failed"
+
+    @property
+    def state(self) -> State:
+        """Done, failed, running (somebody holds a living claim on it) or pending."""
+        if status := self.status:
+            return status
+        work = claims.file_name(self.work("generate"))
+        found = claims.read_claims(self.study / "claims")
+        return "running" if any(c.alive and c.work == work for c in found) else "pending"
+
+    def work(self, stage: str) -> str:
+        """The name under which a stage claims this cell."""
+        return f"{stage}/{self.key.path}"
+
+    def record(self) -> CellRecord | None:
+        """The cell's record; None where it is neither done nor failed yet."""
+        path = self.folder / "cell.json"
+        try:
+            return CellRecord.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(f"{path}: {where}: {first['msg']}") from None
+
+    def write(self, record: CellRecord) -> bool:
+        """Put the record in place; False where somebody else's "done" is there already."""
+        path, text = self.folder / "cell.json", record.to_json()
+        if files.create_once(path, text):
+            return True
+        if self.status == "done":
+            return False
+        files.atomic_write(path, text)
+        return True
+
+
+class Study:
+    """A study folder. Get one by `Study.open` or `Study.create`."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self.settings = dict(settings)
+        """What all cells share: generator, video, prompts' digest."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Study":
+        """An existing study.
+
+        Raises:
+            UserError: there is no study in that folder.
+        """
+        path = Path(path)
+        try:
+            stored = yaml.load((path / "study.yaml").read_text("utf-8"), _LOADER)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"study={path}: no study there (no study.yaml)") from None
+        if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
+            raise UserError(f"{path / 'study.yaml'}: not a study of schema {SCHEMA}")
+        return cls(path, stored.get("settings") or {})
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        settings: Mapping[str, Any] | None = None,
+        configuration: Mapping[str, Any] | None = None,
+    ) -> "Study":
+        """A new study, or the existing one in that folder if it has the same settings.
+
+        Args:
+            path: the study's folder.
+            settings: what all of its cells share; changing it asks for another study.
+            configuration: the run's resolved configuration, kept for the reader.
+
+        Raises:
+            UserError: the study there was made with other settings.
+        """
+        path = Path(path)
+        settings = json.loads(json.dumps(settings or {}))
+        stored = {"schema": SCHEMA, "settings": settings, "configuration": configuration or {}}
+        if not (path / "study.yaml").exists():
+            text = yaml.safe_dump(stored, sort_keys=False, allow_unicode=True)
+            files.create_once(path / "study.yaml", text)
+        study = cls.open(path)
+        for key, theirs, ours in _differences(study.settings, settings):
+            raise UserError(
+                f"study={path} was made with {key}={theirs}, not {ours}: "
+                "go back to that value or name another study"
+            )
+        return study
+
+    def ask(self, variants: Sequence[str], prompts: Sequence[str], seeds: Sequence[int]) -> None:
+        """Add variants × prompts × seeds to what the study is asked for; asking again is free."""
+        for kind, names in (("variant", variants), ("prompt id", prompts)):
+            for name in names:
+                if not name or not SAFE.issuperset(name) or name[0] in ".-":
+                    raise UserError(f"{kind} {name!r} cannot name a folder: letters, digits, ._+-")
+        request = {"variants": list(variants), "prompts": list(prompts), "seeds": list(seeds)}
+        text = json.dumps(request, indent=1)
+        path = self.path / "asked" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        if not path.exists():
+            files.create_once(path, text)
+
+    @property
+    def asked(self) -> list[Key]:
+        """All cells asked for so far, variant by variant, in the order of the requests' making."""
+        found: dict[Key, None] = {}
+        paths = (self.path / "asked").glob("*.json")
+        for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name)):
+            request = json.loads(path.read_bytes())
+            for variant in request["variants"]:
+                for prompt in request["prompts"]:
+                    for seed in request["seeds"]:
+                        found[Key(variant, prompt, seed)] = None
+        return list(found)
+
+    def cell(self, variant: str, prompt_id: str, seed: int) -> Cell:
+        """One cell by its name, whether it exists or not."""
+        return Cell(self.path, Key(variant, prompt_id, seed))
+
+    def cells(self) -> Iterator[Cell]:
+        """The cells asked for, then those that the folder holds beyond them."""
+        asked = self.asked
+        for key in asked:
+            yield Cell(self.path, key)
+        known = set(asked)
+        for key in self._stored():
+            if key not in known:
+                yield Cell(self.path, key)
+
+    def states(self) -> dict[Key, State]:
+        """The state of every cell, in one pass over the folder."""
+        return self.states_of(cell.key for cell in self.cells())
+
+    def states_of(self, keys: Iterable[Key]) -> dict[Key, State]:
+        """The state of some cells; the claims are read once for all of them."""
+        running = {claim.work for claim in claims.read_claims(self.path / "claims") if claim.alive}
+        states: dict[Key, State] = {}
+        for key in keys:
+            cell = Cell(self.path, key)
+            status = cell.status
+            if status is None and running and claims.file_name(cell.work("generate")) in running:
+                states[key] = "running"
+            else:
+                states[key] = status or "pending"
+        return states
+
+    def prompts(self) -> dict[str, dict[str, Any]]:
+        """The stored prompts by id: text, negative, tags, image (relative to the study, or null)."""
+        paths = sorted((self.path / "prompts").glob("*.json"))
+        return {path.stem: json.loads(path.read_bytes()) for path in paths}
+
+    def _stored(self) -> Iterator[Key]:
+        """Cells found on the disk."""
+        root = self.path / "cells"
+        if not root.is_dir():
+            return
+        for variant in sorted(path for path in root.iterdir() if path.is_dir()):
+            for folder in sorted(path for path in variant.iterdir() if path.is_dir()):
+                prompt, _, seed = folder.name.rpartition("_")
+                if prompt and seed.lstrip("-").isdecimal():
+                    yield Key(variant.name, prompt, int(seed))
+
+
+def _differences(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Every (key, theirs, ours) where two nested mappings differ."""
+    for key in dict.fromkeys([*theirs, *ours]):
+        a, b = theirs.get(key), ours.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key}", a, b
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
