@@ -318,7 +318,7 @@ class Study:
         return states
 
     def prompts(self) -> dict[str, dict[str, Any]]:
-        """The stored prompts by id: text, negative, tags, image (relative to the study, or null)."""
+        """The stored prompts by id: text, negative, tags, image (relative to the study) or null."""
         paths = sorted((self.path / "prompts").glob("*.json"))
         return {path.stem: json.loads(path.read_bytes()) for path in paths}
 

@@ -1,0 +1,249 @@
+"""Prompt suites: what is asked of the generators, checked before anything is made.
+
+A suite is a CSV, JSONL or YAML file beside its images:
+
+| field | meaning |
+|---|---|
+| `id` | names the prompt in folders and tables; letters, digits, `.`, `_`, `+`, `-` |
+| `text` | the prompt |
+| `image` | the first frame, a path relative to the suite's folder; may be empty |
+| `negative` | what to steer away from; may be missing |
+| `tags` | words that reports group by: a list, or words separated by `;` |
+
+All problems of a suite are reported at once, one line each: a suite with forty missing images is
+mended in one go, not in forty.
+"""
+
+import csv
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench import files
+from bench.errors import UserError
+from bench.study import SAFE, Study
+
+FIELDS = ("id", "text", "image", "negative", "tags")
+FORMATS = (".csv", ".jsonl", ".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt: its id, text, first frame and tags.
+
+    `image` is a file, or None for generators that need no image. Images that are drawn rather than
+    read (the pocket world's) are handed over as PNG bytes in `drawn`.
+    """
+
+    id: str
+    text: str
+    image: Path | None = None
+    negative: str = ""
+    tags: tuple[str, ...] = ()
+    drawn: bytes | None = field(default=None, repr=False)
+
+    @property
+    def has_image(self) -> bool:
+        """Whether there is a first frame."""
+        return self.image is not None or self.drawn is not None
+
+    def image_bytes(self) -> bytes | None:
+        """The first frame as the bytes of an image file."""
+        if self.drawn is not None:
+            return self.drawn
+        return self.image.read_bytes() if self.image is not None else None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A checked list of prompts."""
+
+    prompts: tuple[Prompt, ...]
+
+    def select(self, ids: Sequence[str] | None, tags: Sequence[str] | None) -> "Suite":
+        """The prompts with these ids and any of these tags; None selects all.
+
+        Raises:
+            UserError: an unknown id or tag.
+        """
+        known = {prompt.id for prompt in self.prompts}
+        known_tags = {tag for prompt in self.prompts for tag in prompt.tags}
+        for key, wanted, have in (("ids", ids, known), ("tags", tags, known_tags)):
+            if unknown := [name for name in wanted or () if name not in have]:
+                raise UserError(
+                    f"prompts.{key}: no {', '.join(unknown)}; there are {', '.join(sorted(have))}"
+                )
+        return Suite(
+            tuple(
+                prompt
+                for prompt in self.prompts
+                if (ids is None or prompt.id in ids)
+                and (tags is None or not {*tags}.isdisjoint(prompt.tags))
+            )
+        )
+
+
+def load(path: Path, images: Path | None = None) -> Suite:
+    """Read and check a suite.
+
+    Args:
+        path: the CSV, JSONL or YAML file.
+        images: where the images are; the suite's own folder where it is not given.
+
+    Raises:
+        UserError: everything that is wrong with the suite, one line each.
+    """
+    root = (images or path.parent).resolve()
+    problems: list[str] = []
+    prompts: dict[str, Prompt] = {}
+    for where, row in _rows(path):
+        try:
+            prompt = _prompt(row, root)
+        except UserError as error:
+            problems += [f"{where}: {line}" for line in str(error).splitlines()]
+            continue
+        if prompt.id in prompts:
+            problems.append(f"{where}: id {prompt.id!r} is there twice")
+        prompts[prompt.id] = prompt
+    if not prompts and not problems:
+        problems.append("no prompts in it")
+    if problems:
+        raise UserError("\n".join(f"{path.name}: {problem}" for problem in problems))
+    return Suite(tuple(prompts.values()))
+
+
+def store(study: Study, suite: Suite) -> None:
+    """Keep the prompts and their images in the study, once for all cells.
+
+    Raises:
+        UserError: the study holds another prompt of the same id.
+    """
+    folder = study.path / "prompts"
+    for prompt in suite.prompts:
+        image = prompt.image_bytes()
+        stored = {
+            "id": prompt.id,
+            "text": prompt.text,
+            "negative": prompt.negative,
+            "tags": list(prompt.tags),
+            "image": None if image is None else reference(prompt),
+            "image_sha256": None if image is None else hashlib.sha256(image).hexdigest(),
+        }
+        path = folder / f"{prompt.id}.json"
+        if not path.exists():
+            if image is not None:
+                files.atomic_write(study.path / reference(prompt), _as_png(image))
+            files.create_once(path, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+        if json.loads(path.read_bytes()) != stored:
+            raise UserError(
+                f"study={study.path} holds another prompt {prompt.id!r} (text or image differ): "
+                "give the new one another id, or name another study"
+            )
+
+
+def reference(prompt: Prompt) -> str:
+    """Where a study keeps a prompt's first frame, relative to the study."""
+    return f"prompts/{prompt.id}.png"
+
+
+def _rows(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """(where, fields) of every prompt in the file."""
+    if path.suffix not in FORMATS:
+        raise UserError(f"prompts.file={path}: give a file that ends in {', '.join(FORMATS)}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"prompts.file={path}: cannot be read ({error})") from None
+    if path.suffix == ".csv":
+        rows = list(csv.DictReader(text.splitlines()))
+        return [(f"line {number}", row) for number, row in enumerate(rows, start=2)]
+    if path.suffix == ".jsonl":
+        found = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                try:
+                    found.append((f"line {number}", json.loads(line)))
+                except json.JSONDecodeError as error:
+                    raise UserError(f"{path.name}: line {number}: not JSON ({error})") from None
+        return found
+    try:
+        items = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name}: not YAML ({' '.join(str(error).split())})") from None
+    if isinstance(items, dict):
+        items = items.get("prompts")
+    if not isinstance(items, list):
+        raise UserError(f"{path.name}: give a list of prompts")
+    return [(f"prompt {number}", item) for number, item in enumerate(items, start=1)]
+
+
+def _prompt(row: object, root: Path) -> Prompt:
+    """One checked prompt; raises with all of its problems, one line each."""
+    if not isinstance(row, Mapping):
+        raise UserError("not a prompt: give id, text, image, negative, tags")
+    problems: list[str] = []
+    if unknown := [str(key) for key in row if key not in FIELDS]:
+        problems.append(f"unknown field {', '.join(unknown)}; there are {', '.join(FIELDS)}")
+    identity = str(row.get("id") or "")
+    if not identity or not SAFE.issuperset(identity) or identity[0] in ".-":
+        problems.append(f"id {identity!r} must be letters, digits, . _ + -")
+    text = str(row.get("text") or "").strip()
+    if not text:
+        problems.append(f"prompt {identity!r} has no text")
+    tags = row.get("tags") or ()
+    words = tags.split(";") if isinstance(tags, str) else [str(tag) for tag in tags]
+    image, problem = _image(str(row.get("image") or ""), root)
+    if problem:
+        problems.append(f"prompt {identity!r}: {problem}")
+    if problems:
+        raise UserError("\n".join(problems))
+    cleaned = tuple(word.strip() for word in words if word.strip())
+    return Prompt(identity, text, image, str(row.get("negative") or "").strip(), cleaned)
+
+
+def _image(name: str, root: Path) -> tuple[Path | None, str]:
+    """The checked image file (or None), and what is wrong with it."""
+    if not name:
+        return None, ""
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        return None, f"image {name} leaves the suite's folder"
+    if not path.is_file():
+        return None, f"image {name} is missing in {root}"
+    return path, _unreadable(path, name)
+
+
+def _unreadable(path: Path, name: str) -> str:
+    """What keeps an image from being read to its end; empty where nothing does."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+    except Exception as error:  # Pillow's plugins raise whatever they like on broken files
+        return (
+            f"image {name} cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+        )
+    return ""
+
+
+def _as_png(data: bytes) -> bytes:
+    """An image file as PNG, upright, in RGB: one kind of file for whoever reads the study."""
+    import io
+
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(data)) as image:
+        if image.format == "PNG" and image.mode == "RGB":
+            return data
+        buffer = io.BytesIO()
+        ImageOps.exif_transpose(image).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
