@@ -30,6 +30,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -104,14 +105,16 @@ class Chunk:
     first: int
     """The index of the first frame in the video (or in the slice that is measured)."""
     _memory: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+    _locks: dict[Hashable, Lock] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def shared(self, key: Hashable, compute: Callable[[Frames], T]) -> T:
         """`compute(frames)`, done once for all metrics of the set that ask with the same key."""
-        if key not in self._memory:
-            self._memory[key] = compute(self.frames)
+        with self._locks.setdefault(key, Lock()):
+            if key not in self._memory:
+                self._memory[key] = compute(self.frames)
         value: T = self._memory[key]
         return value
 
@@ -224,6 +227,9 @@ class Metric(ABC):
     """Of "prompt", "reference": without it the metric is unavailable for that video."""
     min_frames: int = 1
     """Below this many frames the metric is undefined; slices are made at least this long."""
+    max_pixels: int | None = None
+    """Frames with more pixels are not measured: the network would need more memory than there is.
+    A constant, so that what is measured never depends on the machine."""
     span: int = 1
     """Frames that an item of the curve looks at."""
 

@@ -1,0 +1,225 @@
+"""Frames of a video file, once, in bounded memory.
+
+PyAV decodes; frames arrive upright (the display matrix is applied) as RGB chunks. Frames are taken
+as they are stored: a variable frame rate drops and doubles none, it only makes the average rate
+the `fps`. Sound is not decoded. What a broken file still gives is given, with the reason why it
+ends.
+
+The number of frames must be known before the last 15 % begin. Counting packets needs no decoding
+and is exact for whole files; where the decoder gives another number (a truncated file), the scorer
+reads again with the number that it then knows.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metrics.base import Chunk, Frames, VideoInfo
+from metrics.errors import MetricError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+MAX_CHUNK_BYTES = 256 * 2**20
+"""A chunk of 8K frames is shortened to this; scores do not depend on where a stream is cut."""
+
+MAX_PIXELS = 8192 * 8192
+"""Frames larger than this are a broken header, not a video."""
+
+MAX_ERRORS = 100
+"""Packets that may fail to decode before the rest of a file is given up."""
+
+FALLBACK_FPS = 25.0
+"""For files that give neither a rate nor times (a raw stream, one frame)."""
+
+QUARTER_TURN = 90
+
+
+class Unreadable(MetricError):
+    """The file gives no frames at all."""
+
+    status = "failed"
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Video:
+    """One video opened for one pass.
+
+    `with Video(path) as video:` decodes its first frame only; `video.info` says what it is, and
+    `for chunk in video.chunks(16)` gives all frames once.
+    """
+
+    decodes = 0
+    """Times that any video was decoded in this process: what `make bench` counts."""
+
+    def __init__(self, path: str | Path, frames: int | None = None) -> None:
+        """`frames` is the true number where an earlier pass found it.
+
+        Raises:
+            Unreadable: there is no such file, it cannot be read, or it has no picture.
+        """
+        self.path = Path(path)
+        self.problem = ""
+        """Why some frames are missing, or ""."""
+        self.decoded = 0
+        """Frames given so far."""
+        self._errors = 0
+        digest = _digest_of_readable(self.path)
+        count, fps = _count(self.path)
+        self._container = _open(self.path)
+        try:
+            Video.decodes += 1
+            self._frames = self._decode()
+            self._first = next(self._frames, None)
+            if self._first is None:
+                raise Unreadable(self.problem or "no frame decodes")
+        except BaseException:
+            self._container.close()
+            raise
+        height, width = self._first.shape[:2]
+        self.info = VideoInfo(self.path, frames or max(count, 1), fps, width, height, digest)
+
+    def __enter__(self) -> "Video":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._frames.close()
+        self._container.close()
+
+    def chunks(self, size: int) -> Iterator[Chunk]:
+        """All frames in order, `size` at a time (fewer where frames are huge). May be read once."""
+        assert self._first is not None, "a Video is read once"
+        shape, frame_bytes = self._first.shape, self._first.nbytes
+        size = min(size, max(1, MAX_CHUNK_BYTES // frame_bytes))
+        waiting = [self._first]
+        self._first = None
+        self.decoded = 1
+        for frame in self._frames:
+            if len(waiting) == size:
+                yield Chunk(np.stack(waiting), self.decoded - size)
+                waiting = []
+            if frame.shape != shape:
+                self.problem = (
+                    f"frame {self.decoded} is {frame.shape[1]}×{frame.shape[0]}, "
+                    f"those before are {shape[1]}×{shape[0]}"
+                )
+                break
+            waiting.append(frame)
+            self.decoded += 1
+        if waiting:
+            yield Chunk(np.stack(waiting), self.decoded - len(waiting))
+
+    def _decode(self) -> Generator[Frames, None, None]:
+        """Upright RGB frames; a packet that fails is skipped and told in `problem`."""
+        import av
+
+        stream = _picture(self._container)
+        stream.thread_type = "AUTO"
+        packets = self._container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
+                frames = packet.decode()
+            except (av.FFmpegError, ValueError, MemoryError) as error:
+                self._errors += 1
+                self.problem = self.problem or f"damaged: {_one_line(error)}"
+                if self._errors > MAX_ERRORS:
+                    return
+                continue
+            for frame in frames:
+                yield _upright(frame)
+
+
+def _digest_of_readable(path: Path) -> str:
+    if not path.exists():
+        raise Unreadable("the file does not exist")
+    if not path.is_file():
+        raise Unreadable("not a file")
+    try:
+        if path.stat().st_size == 0:
+            raise Unreadable("the file is empty")
+        return sha256(path)
+    except OSError as error:
+        raise Unreadable(f"the file cannot be read: {error.strerror or error}") from None
+
+
+def _open(path: Path) -> "InputContainer":
+    """The container. `file:` keeps a colon in a name from being taken for a protocol."""
+    import av
+
+    try:
+        return av.open(
+            f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise Unreadable(f"not a video: {_one_line(error)}") from None
+
+
+def _picture(container: "InputContainer") -> "VideoStream":
+    """The first video stream that is no cover image."""
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            context = stream.codec_context
+            if context.width * context.height > MAX_PIXELS:
+                raise Unreadable(f"frames of {context.width}×{context.height} pixels")
+            return stream
+    raise Unreadable("there is no picture in it, only sound or data")
+
+
+def _count(path: Path) -> tuple[int, float]:
+    """Frames of a whole file and frames per second, without decoding."""
+    import av
+
+    container = _open(path)
+    with contextlib.closing(container):
+        stream = _picture(container)
+        times: list[Fraction] = []
+        count = 0
+        with contextlib.suppress(av.FFmpegError, ValueError):
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    count += 1
+                    if packet.pts is not None and packet.time_base is not None:
+                        times.append(packet.pts * packet.time_base)
+        rate = stream.average_rate or stream.guessed_rate
+    if rate is not None and rate > 0:
+        return count, float(rate)
+    length = max(times) - min(times) if times else Fraction(0)
+    return count, float((len(times) - 1) / length) if length else FALLBACK_FPS
+
+
+def _upright(frame: "VideoFrame") -> Frames:
+    """RGB pixels, uint8 [height, width, 3], turned as the display matrix asks."""
+    pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    turns = round(frame.rotation / QUARTER_TURN) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def _one_line(error: BaseException) -> str:
+    import av
+
+    if isinstance(error, av.FFmpegError):
+        return error.strerror or type(error).__name__
+    return (str(error).splitlines() or [type(error).__name__])[0]
