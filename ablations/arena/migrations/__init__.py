@@ -1,0 +1,1 @@
+"""How the votes' database came to be what it is, step by step (alembic)."""

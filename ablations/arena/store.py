@@ -1,0 +1,240 @@
+"""Where votes are kept: SQLite by default, PostgreSQL by URL; a write returns once it is on disk.
+
+All writes go through one thread. It takes whatever has queued up, runs it in one transaction and
+answers the callers only after the commit, so that a hundred raters who vote in the same instant
+share one flush of the disk instead of waiting for a hundred. Each write has its own savepoint: one
+that breaks a rule (a vote given twice) fails alone.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+
+from ablations.arena import schema
+from bench.errors import UserError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BATCH = 128
+"""Writes that may share a commit: enough for a crowd, little enough to stay under 50 ms."""
+_LOCK_KEY = 0x66706232
+"""PostgreSQL advisory lock: one serving arena for each database."""
+
+Write = Callable[[Connection], Any]
+
+
+class StorageError(RuntimeError):
+    """The database did not take a write: a full disk, a lost server. Nothing of it is stored."""
+
+
+class Duplicate(StorageError):
+    """The write breaks a uniqueness rule: it is there already."""
+
+
+def url_of(where: Path | str, database: str | None = None) -> str:
+    """The database's URL of a study folder, or a URL as it is."""
+    if database:
+        return database
+    text = str(where)
+    if "://" in text:
+        return text
+    return f"sqlite:///{Path(text).resolve() / 'votes.sqlite'}"
+
+
+def engine_of(url: str) -> Engine:
+    """An engine whose commits are durable.
+
+    Raises:
+        UserError: when the URL is none, or its driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgres", "postgresql"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise UserError(
+            "arena.database is no database URL; "
+            "sqlite:///FILE or postgresql://USER@HOST/NAME would be"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"arena.database needs the package {error.name!r}: "
+            "pip install 'framepack-bench[postgres]'"
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # SQLAlchemy emits BEGIN itself (below), which Python's driver would otherwise delay: without
+    # it, savepoints do not hold.
+    connection.isolation_level = None
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the tables to the newest form.
+
+    Raises:
+        UserError: when they are of a newer framepack-bench than this one.
+        StorageError: when the database does not answer.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    with _as_storage_error(), engine.begin() as connection:
+        now = MigrationContext.configure(connection).get_current_revision()
+        if now is not None and now not in known:
+            raise UserError(
+                f"the votes' database has the form {now} of a newer framepack-bench; "
+                "update this one to read it"
+            )
+        config.attributes.update(connection=connection, metadata=schema.metadata)
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _as_storage_error() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageError(_in_short(error)) from error
+
+
+def _in_short(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
+
+
+class Store:
+    """One open database: durable writes, consistent reads.
+
+    Args:
+        url: SQLAlchemy URL.
+        exclusive: hold the database for this process (PostgreSQL; a study's SQLite file is held
+            by the study's lock).
+    """
+
+    def __init__(self, url: str, *, exclusive: bool = False) -> None:
+        self.engine = engine_of(url)
+        migrate(self.engine)
+        self._guard = self._hold() if exclusive else None
+        self._queue: queue.SimpleQueue[tuple[Write, Future[Any]] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="votes", daemon=True)
+        self._thread.start()
+
+    def write(self, write: Write) -> Future[Any]:
+        """Queue a write; the future is done when it is on disk.
+
+        The future raises `Duplicate` or `StorageError`.
+        """
+        done: Future[Any] = Future()
+        if self._closed:
+            done.set_exception(StorageError("the arena is closing"))
+        else:
+            self._queue.put((write, done))
+        return done
+
+    def read(self, query: Select[Any]) -> list[Row[Any]]:
+        """All rows of a query."""
+        with _as_storage_error(), self.engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def latest(self) -> float:
+        """The last moment on record (Unix time), 0 when there is none."""
+        moments = [
+            self.read(select(func.max(column)))[0][0]
+            for column in (schema.votes.c.voted_at, schema.assignments.c.assigned_at)
+        ]
+        return max((schema.unix(moment) for moment in moments if moment), default=0.0)
+
+    def close(self) -> None:
+        """Finish what is queued, then let go of the database."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        if self._guard is not None:
+            self._guard.close()
+        self.engine.dispose()
+
+    def _hold(self) -> Connection | None:
+        if self.engine.dialect.name != "postgresql":
+            return None
+        with _as_storage_error():
+            connection = self.engine.connect()
+            if not connection.scalar(select(func.pg_try_advisory_lock(_LOCK_KEY))):
+                connection.close()
+                raise UserError("arena.database is served by another arena already")
+            connection.commit()
+        return connection
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            stop = False
+            while len(batch) < BATCH and not self._queue.empty():
+                item = self._queue.get()
+                if item is None:
+                    stop = True
+                    break
+                batch.append(item)
+            self._commit(batch)
+            if stop:
+                return
+
+    def _commit(self, batch: list[tuple[Write, Future[Any]]]) -> None:
+        outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
+        try:
+            with self.engine.begin() as connection:
+                for write, done in batch:
+                    try:
+                        with connection.begin_nested():
+                            outcomes.append((done, write(connection), None))
+                    except IntegrityError as error:
+                        outcomes.append((done, None, Duplicate(_in_short(error))))
+        except Exception as error:  # the commit itself: none of the batch is stored
+            reason = _in_short(error) if isinstance(error, DBAPIError) else repr(error)
+            for _, done in batch:
+                with suppress(Exception):
+                    done.set_exception(StorageError(reason))
+            return
+        for done, value, problem in outcomes:
+            with suppress(Exception):  # a caller that gave up waiting
+                if problem is None:
+                    done.set_result(value)
+                else:
+                    done.set_exception(problem)
+
+
+def insert(table: str, rows: Sequence[Mapping[str, Any]]) -> Write:
+    """A write that inserts rows."""
+    statement = schema.metadata.tables[table].insert()
+
+    def run(connection: Connection) -> int:
+        if rows:
+            connection.execute(statement, [dict(row) for row in rows])
+        return len(rows)
+
+    return run
