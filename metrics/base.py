@@ -225,6 +225,8 @@ class Metric(ABC):
     """Python modules of optional packages that it cannot do without."""
     needs: tuple[str, ...] = ()
     """Of "prompt", "reference": without it the metric is unavailable for that video."""
+    uses: tuple[str, ...] = ("prompt", "reference")
+    """Of these, what may change the score: a change of it measures again. () for frames alone."""
     min_frames: int = 1
     """Below this many frames the metric is undefined; slices are made at least this long."""
     max_pixels: int | None = None

@@ -55,6 +55,8 @@ class ScoreRow(BaseModel):
     frames: int = 0
     """Frames that decoded."""
     fps: float = 0.0
+    inputs: str = ""
+    """16 hex digits of what else was asked: prompt, reference, section starts, fraction."""
     device: str = ""
     """Where networks ran; scores of cpu and cuda may differ in the last digits."""
 
@@ -78,6 +80,7 @@ def score_schema() -> "pa.Schema":
             ("video_sha256", text),
             ("frames", pa.int64()),
             ("fps", number),
+            ("inputs", text),
             ("device", text),
         ]
     )

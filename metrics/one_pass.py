@@ -1,0 +1,141 @@
+"""All metrics of a set over one decode of a video.
+
+Every metric's measurement is given every chunk; measurements of one chunk run on as many threads
+as there are cores while the next chunk is decoded. What one metric raises ends that metric alone.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import repeat
+
+from metrics.base import (
+    Chunk,
+    Measurement,
+    Metric,
+    Reading,
+    ScoringContext,
+    VideoInfo,
+)
+from metrics.drift import segment_length
+from metrics.errors import MetricError, Unavailable, Undefined, UserError
+from metrics.rows import Slices
+
+
+class MetricRun:
+    """One metric on one video: the whole, and those segments that must be measured alone."""
+
+    def __init__(
+        self, metric: Metric, video: VideoInfo, context: ScoringContext, fraction: float
+    ) -> None:
+        self.metric = metric
+        self.video = video
+        self.error: MetricError | None = None
+        length = segment_length(video.frames, fraction, metric.min_frames)
+        self.slices = Slices(length, video.frames)
+        self._whole: Measurement | None = None
+        self._alone: dict[str, tuple[int, int, Measurement | MetricError]] = {}
+        try:
+            self._whole = self._begin(metric, video, context)
+            for name, (first, stop) in (("start", self.slices.start), ("end", self.slices.end)):
+                if not metric.sliceable(first, video):
+                    self._alone[name] = (first, stop, self._begin_slice(first, stop, context))
+        except Exception as error:
+            self._fail(error)
+
+    @staticmethod
+    def _begin(metric: Metric, video: VideoInfo, context: ScoringContext) -> Measurement:
+        for need in metric.needs:
+            if getattr(context, need) is None:
+                raise Unavailable(f"needs a {need}, and the video came without one")
+        if video.frames < metric.min_frames:
+            raise Undefined(f"needs {metric.min_frames} frames, the video has {video.frames}")
+        pixels = video.width * video.height
+        if metric.max_pixels is not None and pixels > metric.max_pixels:
+            raise Unavailable(
+                f"frames of {video.width}×{video.height} are larger than this metric's "
+                f"{metric.max_pixels / 1e6:.1f} megapixels"
+            )
+        return metric.begin(video, context)
+
+    def _begin_slice(
+        self, first: int, stop: int, context: ScoringContext
+    ) -> Measurement | MetricError:
+        video = self.video
+        part = VideoInfo(
+            video.path, stop - first, video.fps, video.width, video.height, video.sha256
+        )
+        try:
+            return self._begin(self.metric, part, context)
+        except MetricError as error:
+            return error
+
+    def update(self, chunk: Chunk) -> None:
+        """Give the next frames to all measurements; does nothing once the metric has failed."""
+        if self.error is not None or self._whole is None:
+            return
+        try:
+            self._whole.update(chunk)
+            for first, stop, measurement in self._alone.values():
+                part = chunk.between(first, stop)
+                if part is not None and isinstance(measurement, Measurement):
+                    measurement.update(part)
+        except Exception as error:
+            self._fail(error)
+
+    def finish(self) -> tuple[dict[str, Reading], dict[str, dict[str, Reading | MetricError]]]:
+        """Readings of the whole by metric, and of "start" and "end" by metric.
+
+        Raises:
+            MetricError: why the metric has no score.
+        """
+        if self.error is not None or self._whole is None:
+            raise self.error or MetricError("not begun")
+        try:
+            whole = {reading.metric: reading for reading in self._whole.finish()}
+            alone: dict[str, dict[str, Reading | MetricError]] = {name: {} for name in whole}
+            for segment, (_, _, measurement) in self._alone.items():
+                found = self._finish_slice(measurement)
+                for name in whole:
+                    missing = Undefined("not measured on the segment")
+                    alone[name][segment] = (
+                        found if isinstance(found, MetricError) else found.get(name, missing)
+                    )
+        except Exception as error:
+            raise self._fail(error) from error
+        return whole, alone
+
+    @staticmethod
+    def _finish_slice(
+        measurement: Measurement | MetricError,
+    ) -> dict[str, Reading] | MetricError:
+        if isinstance(measurement, MetricError):
+            return measurement
+        try:
+            return {reading.metric: reading for reading in measurement.finish()}
+        except MetricError as error:
+            return error
+
+    def _fail(self, error: Exception) -> MetricError:
+        """Keep the reason, let go of the frames that a measurement may hold."""
+        if isinstance(error, UserError):
+            raise error
+        if not isinstance(error, MetricError):
+            text = (str(error).splitlines() or [""])[0]
+            error = MetricError(f"{type(error).__name__}: {text}"[:500])
+        self.error = error
+        self._whole = None
+        self._alone = {}
+        return error
+
+
+def run(runs: Sequence[MetricRun], chunks: Iterable[Chunk], threads: int | None = None) -> None:
+    """Give every chunk to every run. The next chunk is decoded while this one is measured."""
+    threads = threads or max(1, min(len(runs), os.cpu_count() or 1))
+    stream = iter(chunks)
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as decoder:
+        coming: Future[Chunk | None] = decoder.submit(next, stream, None)
+        while (chunk := coming.result()) is not None:
+            coming = decoder.submit(next, stream, None)
+            for _ in pool.map(MetricRun.update, runs, repeat(chunk)):
+                pass
