@@ -1,0 +1,382 @@
+"""What a study holds, as tidy tables.
+
+`load` reads one study, or several that ran the same sweep on other machines, into three tables
+whose columns are documented in docs/reports.md: cells (one row a cell that was asked for or is
+there), scores (one row a metric, segment and video) and votes. Nothing is averaged or dropped in
+silence: a cell without a video is a row with its state and reason, and what had to be left out
+(scores of a video that has since been made anew, a cell that two studies both hold) is told in
+`Results.notes`.
+
+Ten thousand cells are ten thousand small parquet files. They are read by one scan of pyarrow's,
+which opens files in parallel, and are never pandas objects one by one. Curves are read only when a
+plot asks, for the cells it asks for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ablations.variant import parse
+from bench.errors import UserError
+from bench.study import Cell, CellRecord, Study
+from metrics.store import CURVES_FILE, SCORES_FILE, curve_schema, score_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+
+CELL_COLUMNS = (
+    "study",
+    "variant",
+    "prompt_id",
+    "seed",
+    "state",
+    "error_kind",
+    "error_message",
+    "error_traceback",
+    "prompt_text",
+    "prompt_tags",
+    "sampler",
+    "packing",
+    "section",
+    "tail",
+    "discrete",
+    "options",
+    "generator",
+    "plan_digest",
+    "reference_image",
+    "latents",
+    "frames",
+    "fps",
+    "width",
+    "height",
+    "section_starts",
+    "tokens_per_section",
+    "section_seconds",
+    "seconds",
+    "seconds_decode",
+    "peak_memory_bytes",
+    "untrained",
+    "batch_size",
+    "video_sha256",
+    "bytes",
+    "versions",
+    "device",
+    "dtype",
+    "host",
+    "started",
+    "finished",
+    "folder",
+)
+"""Columns of `Results.cells`: cell.json's fields, where the cell is, and its state."""
+
+_KEYWORDS = ("metric", "backend", "fingerprint", "segment", "reading", "status", "reason", "device")
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study's cells, scores and votes.
+
+    cells: `CELL_COLUMNS`, one row a cell; `state` is done, failed, running or pending.
+    scores: the columns of scores.parquet with `cell` (the row of `cells`), `variant`, `prompt_id`
+        and `seed`; text columns are categorical. Only rows that are about the cell's present video.
+    votes: the columns of the arena's votes; empty without votes.
+    settings: what study.yaml says, by study.
+    notes: what a reader must know about what was read.
+    """
+
+    cells: pd.DataFrame
+    scores: pd.DataFrame
+    votes: pd.DataFrame
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def curves(self, cells: Sequence[int] | None = None) -> pd.DataFrame:
+        """Values per frame of some cells (rows of `cells`), or of all.
+
+        Returns: the columns of curves.parquet with `cell`.
+        """
+        chosen = range(len(self.cells)) if cells is None else cells
+        folders = self.cells["folder"]
+        paths = {int(row): Path(folders.iloc[row]) / CURVES_FILE for row in chosen}
+        return _scan(paths, curve_schema(), ("metric", "backend", "fingerprint"))
+
+    def tidy(self) -> pd.DataFrame:
+        """Scores joined with what their cells were: everything in one table.
+
+        A cell without scores is one row whose `metric` is missing, so nothing asked for is absent.
+        """
+        columns = [name for name in CELL_COLUMNS if name not in ("variant", "prompt_id", "seed")]
+        columns = [name for name in columns if name not in ("fps", "frames", "video_sha256")]
+        cells = self.cells[["variant", "prompt_id", "seed", *columns]].copy()
+        for name in ("options", "generator", "versions", "untrained", "prompt_tags"):
+            cells[name] = [json.dumps(value) for value in cells[name]]
+        for name in ("section_starts", "tokens_per_section", "section_seconds"):
+            cells[name] = [list(value) for value in cells[name]]
+        cells = cells.drop(columns="error_traceback").rename(columns={"device": "made_on"})
+        scores = self.scores.drop(columns=["variant", "prompt_id", "seed"])
+        scores = scores.rename(columns={"device": "scored_on"}).set_index("cell")
+        return cells.join(scores).reset_index(drop=True)
+
+
+def load(*studies: str | Path) -> Results:
+    """Read studies into tidy tables.
+
+    Args:
+        studies: study folders; several are read as one sweep made on several machines.
+
+    Raises:
+        UserError: a folder holds no study, or none was named.
+    """
+    if not studies:
+        raise UserError("study: name at least one study folder")
+    notes: list[str] = []
+    opened = _named([Study.open(path) for path in studies])
+    cells = pd.concat([_cells(name, study, notes) for name, study in opened.items()])
+    cells = _one_row_a_cell(cells.reset_index(drop=True), notes)
+    cells = _one_generator_a_variant(cells, notes)
+    scores = _scores(cells, notes)
+    votes = _votes(opened, notes)
+    settings = {name: study.settings for name, study in opened.items()}
+    return Results(cells, scores, votes, settings, tuple(notes))
+
+
+def _named(studies: Sequence[Study]) -> dict[str, Study]:
+    """Studies by folder name, numbered where two folders are called the same."""
+    named: dict[str, Study] = {}
+    for study in studies:
+        name = base = study.path.resolve().name
+        number = 2
+        while name in named:
+            name, number = f"{base}-{number}", number + 1
+        named[name] = study
+    return named
+
+
+def _cells(name: str, study: Study, notes: list[str]) -> pd.DataFrame:
+    """One row for every cell that a study was asked for or holds."""
+    rows: list[dict[str, Any]] = []
+    pending = []
+    prompts = study.prompts()
+    for cell in study.cells():
+        row = _row(name, cell, prompts.get(cell.prompt_id, {}))
+        if row["state"] == "pending":
+            pending.append((cell.key, len(rows)))
+        rows.append(row)
+    if pending:
+        states = study.states_of(key for key, _ in pending)
+        for key, place in pending:
+            rows[place]["state"] = states[key]
+    _describe(rows)
+    if not rows:
+        notes.append(f"study {name}: nothing was asked for and nothing is there")
+    return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
+
+
+def _row(study: str, cell: Cell, prompt: Mapping[str, Any]) -> dict[str, Any]:
+    """A cell as a row; one that has no record yet has the record's defaults."""
+    folder = str(cell.folder)
+    try:
+        record = cell.record()
+    except UserError as unreadable:
+        record = CellRecord(
+            variant=cell.variant,
+            prompt_id=cell.prompt_id,
+            seed=cell.seed,
+            status="failed",
+            error={"kind": "UnreadableRecord", "message": str(unreadable)},  # type: ignore[arg-type]
+        )
+    state = "pending" if record is None else record.status
+    if record is None:
+        record = CellRecord(
+            variant=cell.variant, prompt_id=cell.prompt_id, seed=cell.seed, status="failed"
+        )
+    row = {name: getattr(record, name, None) for name in CELL_COLUMNS}
+    error = record.error
+    row |= {
+        "study": study,
+        # The folder names the cell: a record copied from elsewhere must not move it.
+        "variant": cell.variant,
+        "prompt_id": cell.prompt_id,
+        "seed": cell.seed,
+        "state": state,
+        "error_kind": error.kind if error else "",
+        "error_message": error.message if error else "",
+        "error_traceback": error.traceback if error else "",
+        "prompt_text": record.prompt_text or prompt.get("text", ""),
+        "prompt_tags": record.prompt_tags or prompt.get("tags", []),
+        "folder": folder,
+    }
+    return row
+
+
+_BEST_STATE = {"done": 0, "failed": 1, "running": 2, "pending": 3}
+
+
+def _one_row_a_cell(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Keep one row of a cell that several studies hold: a finished one first, then by order."""
+    if cells["study"].nunique() < 2:
+        return cells
+    order = cells["state"].map(_BEST_STATE)
+    kept = cells.loc[order.sort_values(kind="stable").index]
+    kept = kept.drop_duplicates(["variant", "prompt_id", "seed"]).sort_index()
+    done = cells[cells["state"] == "done"]
+    twice = done.groupby(["variant", "prompt_id", "seed"])["video_sha256"].nunique()
+    if differing := int((twice > 1).sum()):
+        notes.append(
+            f"{_count(differing, 'cell')} finished in more than one study, with different videos; "
+            "the first study's is reported"
+        )
+    return kept.reset_index(drop=True)
+
+
+def _one_generator_a_variant(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Split a variant that different models made: one row of a table is one model."""
+    done = cells["state"] == "done"
+    if not done.any():
+        return cells
+    models = pd.Series([_model(value) for value in cells["generator"]], index=cells.index)
+    kinds = models[done].groupby(cells.loc[done, "variant"]).nunique()
+    for variant in kinds[kinds > 1].index:
+        rows = done & (cells["variant"] == variant)
+        cells.loc[rows, "variant"] = variant + " @ " + models[rows]
+        notes.append(
+            f"variant {variant} was made by {kinds[variant]} different models; each is a row"
+        )
+    return cells
+
+
+def _model(identity: Mapping[str, Any]) -> str:
+    """A short name of a generator: its checkpoint and the head of its weights' digest."""
+    name = str(identity.get("checkpoint") or identity.get("name") or "unnamed")
+    digests = [str(value) for key, value in identity.items() if "digest" in key or "sha" in key]
+    return Path(name).name + (f" {digests[0][:6]}" if digests else "")
+
+
+_OF_VARIANT = ("sampler", "packing", "section", "tail", "discrete", "options")
+
+
+def _describe(rows: list[dict[str, Any]]) -> None:
+    """Say of cells without a record what their variant is: as its other cells do, or its name."""
+    known: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["sampler"]:
+            known.setdefault(row["variant"], {name: row[name] for name in _OF_VARIANT})
+    for row in rows:
+        if not row["sampler"]:
+            name = row["variant"]
+            if name not in known:
+                known[name] = _named_variant(name)
+            row |= known[name]
+
+
+def _named_variant(name: str) -> dict[str, Any]:
+    """What a name of the paper's grammar says; nothing for a name beyond it."""
+    try:
+        variant = parse(name)
+    except UserError:
+        return {}
+    return {
+        "sampler": variant.sampler,
+        "packing": "".join(map(str, reversed(variant.packing.levels))),
+        "section": variant.section,
+        "tail": variant.packing.tail,
+        "discrete": variant.discrete,
+        "options": dict(variant.options),
+    }
+
+
+def _scores(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """All score rows of the cells' present videos."""
+    done = cells.index[cells["state"] == "done"]
+    paths = {int(row): Path(str(cells.at[row, "folder"])) / SCORES_FILE for row in done}
+    scores = _scan(paths, score_schema(), _KEYWORDS)
+    shas = cells["video_sha256"].to_numpy(dtype=object)[scores["cell"].to_numpy()]
+    present = (scores["video_sha256"].to_numpy(dtype=object) == shas) | (shas == "")
+    if stale := int(scores.loc[~present, "cell"].nunique()):
+        scores = scores[present].reset_index(drop=True)
+        notes.append(
+            f"{_count(stale, 'video')} made anew after scoring; the old scores are left out, "
+            "run stage=score again"
+        )
+    for name in ("prompt_id", "variant"):
+        codes, names = pd.factorize(cells[name])
+        values = pd.Categorical.from_codes(codes[scores["cell"]], categories=names)
+        scores.insert(1, name, pd.Series(values, index=scores.index))
+    scores.insert(3, "seed", cells["seed"].to_numpy(dtype=np.int64)[scores["cell"]])
+    return scores
+
+
+def _scan(paths: Mapping[int, Path], schema: pa.Schema, keywords: Sequence[str]) -> pd.DataFrame:
+    """Read one small parquet file per cell into one table with the column `cell`.
+
+    Files that are not there are cells that were not scored; files that cannot be read count as
+    not there, as they do for the scoring stage, which makes them anew.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+    import pyarrow.dataset as ds  # type: ignore[import-untyped, unused-ignore]
+    import pyarrow.fs  # type: ignore[import-untyped, unused-ignore]
+
+    present = {str(path): row for row, path in paths.items() if path.is_file()}
+
+    def read(files: list[str]) -> pa.Table:
+        found = ds.FileSystemDataset.from_paths(
+            files,
+            schema=schema,
+            format=ds.ParquetFileFormat(),
+            filesystem=pyarrow.fs.LocalFileSystem(),
+        )
+        return found.scanner(columns=[*schema.names, "__filename"]).to_table()
+
+    try:
+        table = read(list(present))
+    except (pa.ArrowException, OSError):
+        table = pa.concat_tables(
+            [part for path in present if (part := _readable(read, path)) is not None] or [read([])]
+        )
+    names = table["__filename"].combine_chunks().dictionary_encode()
+    rows = np.array([present[name.as_py()] for name in names.dictionary], dtype=np.int64)
+    codes = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    frame: pd.DataFrame = table.drop_columns(["__filename"]).to_pandas(
+        categories=[name for name in keywords if name in schema.names], self_destruct=True
+    )
+    frame.insert(0, "cell", rows[codes] if len(codes) else np.empty(0, dtype=np.int64))
+    ordered: pd.DataFrame = frame.sort_values("cell", kind="stable", ignore_index=True)
+    return ordered
+
+
+def _readable(read: Any, path: str) -> pa.Table | None:
+    """One file's table, or None when the file is broken."""
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        return read([path])
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def _votes(studies: Mapping[str, Study], notes: list[str]) -> pd.DataFrame:
+    """The votes of all studies, one table."""
+    found = []
+    for name, study in studies.items():
+        if not (study.path / "votes.sqlite").exists():
+            continue
+        from ablations.arena.votes import load as load_votes
+
+        frame: pd.DataFrame = load_votes(study.path)
+        found.append(frame.assign(study=name))
+    if not found:
+        notes.append("no votes: ELO and rank are empty")
+        return pd.DataFrame(columns=["left", "right", "answer", "rater", "prompt_id"])
+    return pd.concat(found, ignore_index=True)
+
+
+def _count(number: int, noun: str) -> str:
+    """ "1 cell was" or "3 cells were"."""
+    return f"{number} {noun} was" if number == 1 else f"{number} {noun}s were"

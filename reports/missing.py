@@ -1,0 +1,123 @@
+"""What a reader must know before trusting a report: what is missing, mixed or not comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from reports.analysis import Analysis
+    from reports.columns import Column
+
+
+def notes(analysis: Analysis) -> Iterator[str]:
+    """Sentences, the gravest first; nothing when the study is whole."""
+    yield from _cells(analysis)
+    yield from _scores(analysis)
+    yield from _fingerprints(analysis)
+    yield from _mixed(analysis)
+    yield from _sizes(analysis)
+    yield from analysis.results.notes
+
+
+def _cells(analysis: Analysis) -> Iterator[str]:
+    states = analysis.cells["state"].value_counts()
+    asked = len(analysis.cells)
+    if failed := int(states.get("failed", 0)):
+        yield f"{failed} of {asked} cells failed; their reasons are listed under Failed cells"
+    if unfinished := int(states.get("pending", 0) + states.get("running", 0)):
+        yield f"{unfinished} of {asked} cells are not made yet; run stage=generate again"
+    none = [entrant.name for entrant in analysis.variants if not entrant.made]
+    if none:
+        yield f"no video at all of {_list(none)}"
+
+
+def _scores(analysis: Analysis) -> Iterator[str]:
+    done = (analysis.cells["state"] == "done").to_numpy()
+    if not done.any():
+        yield "no videos: every table of scores is empty"
+        return
+    having = np.zeros(len(done), dtype=bool)
+    having[analysis.results.scores["cell"].unique()] = True
+    if not having.any():
+        yield "nothing is scored yet: run stage=score"
+        return
+    if unscored := int((done & ~having).sum()):
+        yield f"{unscored} of {int(done.sum())} videos have no scores; run stage=score again"
+    absent = [c for c in analysis.paper if not np.isfinite(analysis.measured.of(c)).any()]
+    never = [c.title for c in absent if not c.fingerprint and not _reasons(analysis, c)]
+    if never:
+        yield f"never measured: {_list(never)}"
+    told: dict[str, list[str]] = {}
+    for column in absent:
+        for reason in list(_reasons(analysis, column))[:1]:
+            told.setdefault(reason, []).append(column.title)
+    for reason, titles in told.items():
+        yield f"no value of {_list(titles)} ({reason})"
+    for column in analysis.scored:
+        reasons = _reasons(analysis, column)
+        if reasons:
+            count = sum(reasons.values())
+            common = max(reasons, key=lambda reason: reasons[reason])
+            yield f"{column.title} has no value for {count} videos (most often {common})"
+
+
+def _reasons(analysis: Analysis, column: Column) -> dict[str, int]:
+    measured = analysis.measured
+    return measured.reasons[measured.columns.index(column)]
+
+
+def _fingerprints(analysis: Analysis) -> Iterator[str]:
+    found: dict[str, dict[tuple[str, str], int]] = {}
+    for column in analysis.scored:
+        if column.segment == "all":
+            kinds = found.setdefault(column.metric, {})
+            count = int(np.isfinite(analysis.measured.of(column)).sum())
+            kinds[column.backend, column.fingerprint] = count
+    for metric, kinds in found.items():
+        if len(kinds) > 1:
+            said = ", ".join(
+                f"{backend} {fingerprint[:8]} on {count} videos"
+                for (backend, fingerprint), count in kinds.items()
+            )
+            yield (
+                f"{metric} was measured in {len(kinds)} ways ({said}): one column each, "
+                "never mixed; run stage=score again for one of them on all videos"
+            )
+
+
+def _mixed(analysis: Analysis) -> Iterator[str]:
+    done = analysis.cells[analysis.cells["state"] == "done"]
+    for name, what, effect in (
+        ("fps", "frame rates", "Motion, Dynamic and drift depend on it"),
+        ("frames", "lengths in frames", "drift grows with length"),
+        ("height", "heights in pixels", "Clarity and Dynamic depend on it"),
+    ):
+        values = sorted(done[name].unique())
+        if len(values) > 1:
+            shown = ", ".join(f"{value:g}" for value in values[:6])
+            yield f"videos have {len(values)} {what} ({shown}): {effect}, compare with care"
+    devices = sorted({str(device) for device in done["device"] if device})
+    if len(devices) > 1:
+        yield f"videos were made on {_list(devices)}: their costs do not compare"
+
+
+def _sizes(analysis: Analysis) -> Iterator[str]:
+    prompts = analysis.cells.loc[analysis.cells["state"] == "done", "prompt_id"].nunique()
+    if prompts == 1:
+        yield "one prompt only: nothing can be said of other prompts, so there are no intervals"
+    elif 1 < prompts < 6 and len(analysis.variants) > 1:
+        smallest = 2.0 ** (1 - prompts)
+        yield (
+            f"{prompts} prompts only: no sign-flip p can fall below {smallest:g}, "
+            "so no difference can reach significance"
+        )
+    if len(analysis.variants) == 1:
+        yield "one variant only: there is nothing to compare"
+
+
+def _list(names: list[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
