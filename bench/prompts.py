@@ -18,8 +18,8 @@ import csv
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +35,37 @@ FORMATS = (".csv", ".jsonl", ".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt: its id, text, first frame and tags.
-
-    `image` is a file, or None for generators that need no image. Images that are drawn rather than
-    read (the pocket world's) are handed over as PNG bytes in `drawn`.
-    """
+    """One prompt: its id, text, first frame and tags."""
 
     id: str
     text: str
     image: Path | None = None
+    """The first frame's file; None for generators that need no image."""
     negative: str = ""
     tags: tuple[str, ...] = ()
-    drawn: bytes | None = field(default=None, repr=False)
+    source: str = ""
+    """Where a drawn image comes from ("pocket scene 7"): its identity without drawing it."""
+    draw: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
+    """Draws the first frame as a PNG, for images that no file holds."""
 
     @property
     def has_image(self) -> bool:
         """Whether there is a first frame."""
-        return self.image is not None or self.drawn is not None
+        return self.image is not None or self.draw is not None
 
-    def image_bytes(self) -> bytes | None:
-        """The first frame as the bytes of an image file."""
-        if self.drawn is not None:
-            return self.drawn
-        return self.image.read_bytes() if self.image is not None else None
+    def origin(self) -> str | None:
+        """What identifies the first frame: its source, or its file's SHA-256."""
+        if self.source:
+            return self.source
+        return hashlib.sha256(self.image.read_bytes()).hexdigest() if self.image else None
+
+    def png(self) -> bytes:
+        """The first frame as a PNG file: upright, RGB."""
+        if self.draw is not None:
+            return self.draw()
+        if self.image is None:
+            raise UserError(f"prompt {self.id!r} has no image")
+        return _as_png(self.image.read_bytes())
 
 
 @dataclass(frozen=True)
@@ -89,12 +97,13 @@ class Suite:
         )
 
 
-def load(path: Path, images: Path | None = None) -> Suite:
+def load(path: Path, images: Path | None = None, known: Collection[str] = ()) -> Suite:
     """Read and check a suite.
 
     Args:
         path: the CSV, JSONL or YAML file.
         images: where the images are; the suite's own folder where it is not given.
+        known: SHA-256 of image files that were read before and need no second look.
 
     Raises:
         UserError: everything that is wrong with the suite, one line each.
@@ -104,7 +113,7 @@ def load(path: Path, images: Path | None = None) -> Suite:
     prompts: dict[str, Prompt] = {}
     for where, row in _rows(path):
         try:
-            prompt = _prompt(row, root)
+            prompt = _prompt(row, root, known)
         except UserError as error:
             problems += [f"{where}: {line}" for line in str(error).splitlines()]
             continue
@@ -118,33 +127,38 @@ def load(path: Path, images: Path | None = None) -> Suite:
     return Suite(tuple(prompts.values()))
 
 
-def store(study: Study, suite: Suite) -> None:
+def store(study: Study, suite: Suite) -> Suite:
     """Keep the prompts and their images in the study, once for all cells.
+
+    Returns:
+        The suite with the study's own images: what generators and judges see.
 
     Raises:
         UserError: the study holds another prompt of the same id.
     """
-    folder = study.path / "prompts"
+    kept = []
     for prompt in suite.prompts:
-        image = prompt.image_bytes()
         stored = {
             "id": prompt.id,
             "text": prompt.text,
             "negative": prompt.negative,
             "tags": list(prompt.tags),
-            "image": None if image is None else reference(prompt),
-            "image_sha256": None if image is None else hashlib.sha256(image).hexdigest(),
+            "image": reference(prompt) if prompt.has_image else None,
+            "origin": prompt.origin(),
         }
-        path = folder / f"{prompt.id}.json"
+        path = study.path / "prompts" / f"{prompt.id}.json"
+        image = study.path / reference(prompt)
         if not path.exists():
-            if image is not None:
-                files.atomic_write(study.path / reference(prompt), _as_png(image))
+            if prompt.has_image:
+                files.atomic_write(image, prompt.png())
             files.create_once(path, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
         if json.loads(path.read_bytes()) != stored:
             raise UserError(
                 f"study={study.path} holds another prompt {prompt.id!r} (text or image differ): "
                 "give the new one another id, or name another study"
             )
+        kept.append(replace(prompt, image=image if prompt.has_image else None, draw=None))
+    return Suite(tuple(kept))
 
 
 def reference(prompt: Prompt) -> str:
@@ -183,7 +197,7 @@ def _rows(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
     return [(f"prompt {number}", item) for number, item in enumerate(items, start=1)]
 
 
-def _prompt(row: object, root: Path) -> Prompt:
+def _prompt(row: object, root: Path, known: Collection[str]) -> Prompt:
     """One checked prompt; raises with all of its problems, one line each."""
     if not isinstance(row, Mapping):
         raise UserError("not a prompt: give id, text, image, negative, tags")
@@ -198,7 +212,7 @@ def _prompt(row: object, root: Path) -> Prompt:
         problems.append(f"prompt {identity!r} has no text")
     tags = row.get("tags") or ()
     words = tags.split(";") if isinstance(tags, str) else [str(tag) for tag in tags]
-    image, problem = _image(str(row.get("image") or ""), root)
+    image, problem = _image(str(row.get("image") or ""), root, known)
     if problem:
         problems.append(f"prompt {identity!r}: {problem}")
     if problems:
@@ -207,7 +221,7 @@ def _prompt(row: object, root: Path) -> Prompt:
     return Prompt(identity, text, image, str(row.get("negative") or "").strip(), cleaned)
 
 
-def _image(name: str, root: Path) -> tuple[Path | None, str]:
+def _image(name: str, root: Path, known: Collection[str]) -> tuple[Path | None, str]:
     """The checked image file (or None), and what is wrong with it."""
     if not name:
         return None, ""
@@ -216,6 +230,8 @@ def _image(name: str, root: Path) -> tuple[Path | None, str]:
         return None, f"image {name} leaves the suite's folder"
     if not path.is_file():
         return None, f"image {name} is missing in {root}"
+    if known and hashlib.sha256(path.read_bytes()).hexdigest() in known:
+        return path, ""
     return path, _unreadable(path, name)
 
 

@@ -1,0 +1,134 @@
+"""What can be chosen: the structured configuration behind `conf/`, checked before anything runs.
+
+Each group of `conf/` is a field here. The groups `generator`, `metrics`, `arena` and `report` are
+mappings that their own packages check, so that a new generator or metric set stays one file and
+one YAML.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Prompts:
+    """Which prompts: a suite's file, or scenes of the pocket world."""
+
+    kind: str = "file"
+    """file: read `file`; pocket: draw scenes of the pocket world."""
+    file: str | None = None
+    """CSV, JSONL or YAML with id, text, image, negative, tags."""
+    images_dir: str | None = None
+    """Where the images are; the suite's own folder where it is not given."""
+    scenes: int = 8
+    """Pocket world: scenes; each gives two prompts, its own action and another one."""
+    first_scene: int = 0
+    """Pocket world: number of the first scene."""
+    ids: list[str] | None = None
+    """Only these prompts."""
+    tags: list[str] | None = None
+    """Only prompts with one of these tags."""
+    limit: int | None = None
+    """Only the first so many."""
+
+
+@dataclass
+class Video:
+    """How long, how fast and how finely encoded."""
+
+    seconds: float = 5.0
+    """Asked length; a plan rounds it to whole sections."""
+    fps: float = 30.0
+    height: int | None = None
+    """Pixels; null takes the published bucket nearest to the image's shape."""
+    width: int | None = None
+    crf: int = 16
+    """x264's constant rate factor, 0 (lossless) to 51."""
+    preset: str = "medium"
+    """x264's speed preset."""
+
+
+@dataclass
+class Claims:
+    """How processes share a study."""
+
+    lease: float = 90.0
+    """Seconds without a sign of life after which a worker of another machine counts as dead."""
+    wait: bool = True
+    """When only cells that others work on are left: wait for those (and take over dead ones)."""
+
+
+@dataclass
+class Cluster:
+    """SLURM jobs of stage=submit and hydra/launcher=slurm."""
+
+    jobs: int = 4
+    """Jobs, each working on the study's cells until none is left or its time is over."""
+    stages: list[str] = field(default_factory=lambda: ["generate", "score"])
+    """What each job does, in this order."""
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: str = "04:00:00"
+    """Time limit of one job; what is not finished then is requeued."""
+    cpus: int = 4
+    memory: str | None = "32G"
+    gpus: int = 1
+    """GPUs per job; 0 for none. Each GPU gets its own process."""
+    parallel: int | None = None
+    """Array jobs that run at the same time; null leaves it to SLURM."""
+    grace: int = 120
+    """Seconds before the time limit at which SLURM warns the job (SIGUSR1)."""
+    setup: list[str] = field(default_factory=list)
+    """Shell lines before the work: module loads, environment variables."""
+    container: str | None = None
+    """Command that the work runs in, e.g. `apptainer exec --nv bench.sif`."""
+    extra: list[str] = field(default_factory=list)
+    """Further sbatch options, e.g. `--reservation=x`."""
+
+
+@dataclass
+class Config:
+    """The whole configuration of `run_bench.py`."""
+
+    stage: str = "generate"
+    name: str = MISSING
+    study: str = MISSING
+    variant: Any = None
+    """A name in the paper's grammar, a mapping of a variant's parts, or a list of either."""
+    sampler: Any = None
+    packing: Any = None
+    section: Any = None
+    tail: Any = None
+    discrete: Any = None
+    options: dict[str, Any] = field(default_factory=dict)
+    seeds: Any = 0
+    batch: int = 1
+    preview: bool = False
+    offline: bool = False
+    threads: int | None = None
+    device: str | None = None
+    worker: int = 0
+    workers: int = 1
+    time_limit: float | None = None
+    retry_failed: bool = True
+    watch: bool = False
+    json: bool = False
+    plan: bool = False
+    verbose: bool = False
+    claims: Claims = field(default_factory=Claims)
+    cluster: Cluster = field(default_factory=Cluster)
+    generator: dict[str, Any] = field(default_factory=dict)
+    prompts: Prompts = field(default_factory=Prompts)
+    video: Video = field(default_factory=Video)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    arena: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def register() -> None:
+    """Make the schema known to Hydra; `conf/config.yaml` and the groups build on it."""
+    ConfigStore.instance().store(name="schema", node=Config)

@@ -1,0 +1,191 @@
+"""stage=generate: make the videos that are missing, and say what came of it."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import files, prompts, suites
+from bench.claims import Worker
+from bench.errors import UserError
+from bench.progress import Display, display
+from bench.prompts import Suite
+from bench.signals import Stop, Stopped
+from bench.study import Study
+from bench.sweep import Batch, DiskFull, Outcome, Sweep, batches
+from bench.variant import Variant
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+SPEED_ONLY = frozenset({"device", "offload", "tiling", "vae_tiling", "cache_dir", "threads"})
+"""Keys of a generator that change how fast it is, not what it is asked to make."""
+
+
+def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
+    """Make what is missing of variants × prompts × seeds.
+
+    Raises:
+        UserError: the input is wrong; nothing has been made then.
+    """
+    study, suite, work = ask(cfg, variants)
+    left = unfinished(work, retry=cfg["retry_failed"])
+    total = sum(len(batch.cells) for batch in work)
+    missing = sum(left.values())
+    if not missing:
+        return _verdict(study, work, Outcome())
+    print(f"study={study.path}: {missing} of {total} cells to make", flush=True)
+    stop = Stop(cfg["time_limit"], cfg["cluster"]["grace"])
+    about = {"worker": str(cfg["worker"]), **_job()}
+    maker = _maker(cfg, study, variants, suite)
+    outcome = Outcome()
+    try:
+        with (
+            stop.listening(),
+            Worker(study.path / "claims", lease=cfg["claims"]["lease"], about=about) as worker,
+            display(missing) as shown,
+        ):
+            sweep = _sweep(cfg, study, maker, shown, stop)
+            outcome = sweep.outcome
+            sweep.run(_from_here(work, cfg["worker"], cfg["workers"]), worker)
+    except (KeyboardInterrupt, Stopped) as reason:
+        return _interrupted(study, work, reason)
+    except DiskFull as full:
+        print(f"error: {full}", flush=True)
+        return FAILED
+    finally:
+        tidy(study)
+    return _verdict(study, work, outcome)
+
+
+def ask(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> tuple[Study, Suite, list[Batch]]:
+    """Open or create the study, ask it for the cells, and give them in batches."""
+    if cfg["batch"] < 1:
+        raise UserError(f"batch={cfg['batch']}: give 1 or more")
+    if not 0 <= cfg["worker"] < cfg["workers"]:
+        raise UserError(f"worker={cfg['worker']}: give 0 to workers-1 ({cfg['workers'] - 1})")
+    path = Path(cfg["study"])
+    suite = suites.chosen(cfg["prompts"], known_images(path))
+    if not suite.prompts:
+        raise UserError("prompts: none is left of the suite; change prompts.ids or prompts.tags")
+    seeds = seed_list(cfg["seeds"])
+    study = Study.create(path, settings(cfg), configuration=cfg)
+    suite = prompts.store(study, suite)
+    study.ask(
+        [variant.name for variant in variants], [prompt.id for prompt in suite.prompts], seeds
+    )
+    return study, suite, batches(study, variants, suite.prompts, seeds, cfg["batch"])
+
+
+def settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """What all cells of a study share: changing it asks for another study."""
+    generator = {key: value for key, value in cfg["generator"].items() if key not in SPEED_ONLY}
+    return {"generator": generator, "video": dict(cfg["video"]), "batch": cfg["batch"]}
+
+
+def known_images(path: Path) -> set[str]:
+    """SHA-256 of the images that the study in this folder has already read."""
+    return {
+        str(json.loads(file.read_bytes()).get("origin"))
+        for file in (path / "prompts").glob("*.json")
+    }
+
+
+def seed_list(seeds: Any) -> list[int]:
+    """Seeds from a number or a list of numbers."""
+    listed = seeds if isinstance(seeds, Sequence) and not isinstance(seeds, str) else [seeds]
+    if not listed or not all(isinstance(s, int) and 0 <= s < 2**63 for s in listed):
+        raise UserError(f"seeds={seeds}: give a whole number from 0 on, or a list of them")
+    return list(dict.fromkeys(listed))
+
+
+def unfinished(work: Sequence[Batch], *, retry: bool) -> Counter[str]:
+    """Cells by status that a run would make: those without a record, and failed ones."""
+    found = Counter(cell.status or "pending" for batch in work for cell in batch.cells)
+    del found["done"]
+    if not retry:
+        del found["failed"]
+    return found
+
+
+def tidy(study: Study) -> None:
+    """Remove what killed processes left in the folders that cells do not own."""
+    for folder in (study.path, study.path / "prompts", study.path / "asked"):
+        files.sweep(folder)
+
+
+def _from_here(work: list[Batch], worker: int, workers: int) -> list[Batch]:
+    """The batches from this worker's place on, round to the one before it."""
+    first = len(work) * worker // workers
+    return work[first:] + work[:first]
+
+
+def _maker(cfg: Mapping[str, Any], study: Study, variants: Sequence[Variant], suite: Suite) -> Any:
+    """Something that gives the maker when the first cell needs it."""
+    from bench.making import maker
+
+    return maker(cfg, study, variants, suite)
+
+
+def _sweep(cfg: Mapping[str, Any], study: Study, maker: Any, shown: Display, stop: Stop) -> Sweep:
+    video = cfg["video"]
+    return Sweep(
+        study,
+        maker,
+        shown,
+        stop,
+        fps=video["fps"],
+        crf=video["crf"],
+        preset=video["preset"],
+        preview=cfg["preview"],
+        retry=cfg["retry_failed"],
+        wait=cfg["claims"]["wait"],
+    )
+
+
+def _verdict(study: Study, work: Sequence[Batch], outcome: Outcome) -> int:
+    """Say how the study stands, failures grouped by cause; gives the exit status."""
+    cells = [cell for batch in work for cell in batch.cells]
+    states = study.states_of(cell.key for cell in cells)
+    count = Counter(states.values())
+    if count["done"] == len(cells):
+        made = f", {outcome.made} of them now" if outcome.made else ", nothing to make"
+        print(f"study={study.path}: all {len(cells)} cells are finished{made}")
+        return OK
+    others = [f"{number} {state}" for state, number in count.items() if state != "done"]
+    print(f"study={study.path}: {count['done']} of {len(cells)} cells are finished, "
+          f"{', '.join(others)}")  # fmt: skip
+    for line in causes(study, [key for key, state in states.items() if state == "failed"]):
+        print(f"failed: {line}")
+    if count["running"] or count["pending"]:
+        print("continue with the same command")
+    return FAILED
+
+
+def causes(study: Study, failed: Sequence[Any]) -> list[str]:
+    """Failures grouped by kind and message: "12 cells: OutOfMemoryError: ... (first: CELL)"."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key in failed:
+        record = study.cell(*key).record()
+        if record is not None and record.error is not None:
+            groups.setdefault((record.error.kind, record.error.message), []).append(key.path)
+    return [
+        f"{len(paths)} cell{'s' * (len(paths) > 1)}: {kind}: {message} (cells/{paths[0]}/cell.json)"
+        for (kind, message), paths in sorted(groups.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _interrupted(study: Study, work: Sequence[Batch], reason: BaseException) -> int:
+    cells = [cell for batch in work for cell in batch.cells]
+    done = sum(cell.status == "done" for cell in cells)
+    why = f" ({reason})" if str(reason) else ""
+    print(f"\nstopped{why}: {done} of {len(cells)} cells of study={study.path} are finished; "
+          "run the same command to continue", flush=True)  # fmt: skip
+    return INTERRUPTED
+
+
+def _job() -> dict[str, str]:
+    """What others should know of this process besides its machine."""
+    keys = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+    return {key.lower(): os.environ[key] for key in keys if key in os.environ}

@@ -1,0 +1,202 @@
+"""framepack-bench: one command for the whole way from a prompt to a ranked table.
+
+`python run_bench.py --help` reads like a manual page; docs/ explains the rest.
+
+Exit status: 0 all succeeded · 1 some of it failed · 2 the command or an input is wrong ·
+130 interrupted.
+"""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench import config
+from bench.errors import UserError
+
+CONF = Path(__file__).resolve().parent / "conf"
+OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+MAIN_PROCESS = os.getpid()
+outcomes: list[int] = []
+"""Exit statuses of the runs that this process did (several when Hydra sweeps in-process)."""
+
+Values = dict[str, Any]
+
+
+class RunFailed(RuntimeError):
+    """A run in another process did not succeed; its launcher must hear of it."""
+
+
+def doctor(cfg: Values) -> int:
+    """What this machine has."""
+    from bench.stages import doctor
+
+    return doctor.run(cfg)
+
+
+def plan(cfg: Values) -> int:
+    """Print the variants' plans; no model is loaded."""
+    from ablations.chosen import variants
+    from bench.stages import plan
+
+    return plan.run(cfg, variants(cfg))
+
+
+def generate(cfg: Values) -> int:
+    """Make the missing videos."""
+    from ablations.chosen import variants
+    from bench.stages import generate
+
+    return generate.run(cfg, variants(cfg))
+
+
+def score(cfg: Values) -> int:
+    """Measure the study's videos."""
+    from bench.stages import score
+
+    return score.run(cfg)
+
+
+def arena(cfg: Values) -> int:
+    """Serve blind A/B votes."""
+    from ablations.arena import serve
+
+    return int(serve(cfg) or OK)
+
+
+def report(cfg: Values) -> int:
+    """Write tables, plots and the page."""
+    from reports.write import run
+
+    return run(cfg)
+
+
+def demo(cfg: Values) -> int:
+    """A small study from start to end."""
+    return doctor(cfg) or generate(cfg) or score(cfg) or report(cfg)
+
+
+def submit(cfg: Values) -> int:
+    """Put the study on a SLURM cluster and return."""
+    from ablations.chosen import variants
+    from bench.stages import submit
+
+    return submit.run(cfg, variants(cfg))
+
+
+def status(cfg: Values) -> int:
+    """How a study stands."""
+    from bench.stages import status
+
+    return status.run(cfg)
+
+
+def retry(cfg: Values) -> int:
+    """Make the failed cells again."""
+    from ablations.chosen import variants
+    from bench.stages import retry
+
+    return retry.run(cfg, variants(cfg))
+
+
+STAGES: dict[str, Callable[[Values], int]] = {
+    stage.__name__: stage
+    for stage in (doctor, plan, generate, score, arena, report, demo, submit, status, retry)
+}
+
+
+def run(cfg: DictConfig) -> int:
+    """Run one stage; user errors become one line and exit status 2."""
+    try:
+        if cfg.stage not in STAGES:
+            raise UserError(f"stage={cfg.stage}: choose from {', '.join(STAGES)}")
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        return STAGES[cfg.stage](cast(Values, values))
+    except OmegaConfBaseException as error:
+        return complain(one_line(error))
+    except ValueError as error:
+        # metrics imports nobody, so its user errors are a class of its own.
+        if isinstance(error, UserError) or type(error).__module__ == "metrics.errors":
+            return complain(error)
+        raise
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def task(cfg: DictConfig) -> int:
+    """What Hydra calls, once or once per point of a sweep."""
+    status = run(cfg)
+    if os.getpid() != MAIN_PROCESS and status != OK:
+        raise RunFailed(f"exit status {status}")
+    outcomes.append(status)
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
+    return status
+
+
+def complain(problem: object) -> int:
+    """Print a user's mistake, one line for each problem."""
+    for line in str(problem).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return WRONG
+
+
+def one_line(error: BaseException) -> str:
+    """A Hydra or OmegaConf error as one line: what is wrong, and what there is to choose from."""
+    text = str(error)
+    if found := re.match(r"Could not override '([\w.]+)'", text):
+        return unknown_key(found[1])
+    if found := re.match(r"Error merging override (\S+)", text):
+        return f"{found[1]}: {first_line(error.__cause__ or error)}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for place, line in enumerate(lines):
+        if line.startswith("Available options"):
+            end = next(
+                (i for i, rest in enumerate(lines) if rest.startswith("Config search")), None
+            )
+            return f"{lines[0]}; there are {', '.join(lines[place + 1 : end])}"
+    key = getattr(error, "full_key", None)
+    head = first_line(error)
+    return f"{key}: {head}" if key and str(key) not in head else head
+
+
+def unknown_key(key: str) -> str:
+    """What to say of a key that does not exist; the nearest one that does."""
+    fields = list(config.Config.__dataclass_fields__)
+    near = difflib.get_close_matches(key, fields, n=1)
+    return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "; see --help")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "error")
+
+
+def main() -> None:
+    """The command line. Hydra composes the configuration and, with -m, the sweep."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to a stack trace
+    config.register()
+    command: Any = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)
+    try:
+        command()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(complain(one_line(error)))
+    except RunFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    sys.exit(max(outcomes, default=OK))
+
+
+if __name__ == "__main__":
+    main()
