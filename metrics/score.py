@@ -10,7 +10,7 @@ scores.parquet and curves.parquet into each job's folder.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -352,11 +352,11 @@ def score_many(
     same. Failed and unavailable ones are tried again.
 
     Args:
-        jobs: what to score.
+        jobs: what to score; taken one by one, so a generator can claim each and release it after.
         metrics: as for `score_video`.
         shard: "2/8" or (2, 8): the second of eight parts, for as many processes or machines.
         on_job: called after each job with its new scores (None where all were kept), the number of
-            jobs done and the number of all.
+            jobs done and the number of all (0 where a generator does not tell).
         force: measure everything again.
         **options: of `Scorer`: device, chunk, fraction, offline.
 
@@ -364,7 +364,8 @@ def score_many(
         UserError: a wrong set, option or shard, or a weight file with wrong bytes.
     """
     part, parts = parse_shard(shard)
-    mine = list(jobs)[part - 1 :: parts]
+    mine = jobs if parts == 1 else list(jobs)[part - 1 :: parts]
+    total = len(mine) if isinstance(mine, Sized) else 0
     scorer = Scorer(metrics, **options)
     tally, begun = Tally(), time.monotonic()
     for done, job in enumerate(mine, start=1):
@@ -376,7 +377,7 @@ def score_many(
         rows = store.read_scores(job.folder) if scores is None else scores.scores
         _count(tally, job, rows)
         if on_job is not None:
-            on_job(job, scores, done, len(mine))
+            on_job(job, scores, done, total)
     tally.seconds = time.monotonic() - begun
     return tally
 
