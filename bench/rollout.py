@@ -1,0 +1,240 @@
+"""Run a plan: denoise a batch of cells of one variant section by section, decode, join."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.assembly import Assembly
+from bench.errors import UserError
+from bench.generators.base import ContextFrames, Generator, OnStep, Request
+from bench.plan import Context, Plan
+from bench.variant import Variant
+
+if TYPE_CHECKING:
+    from bench.history import Treatment
+
+Frames = NDArray[np.uint8]
+"""RGB pixels [T, H, W, 3]."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One finished video."""
+
+    frames: list[Frames]
+    """The video in order, in chunks [n, H, W, 3]; all chunks together have the plan's frames."""
+    record: dict[str, Any]
+    """Fields of the cell's record: those of `describe`, and generator, tokens_per_section,
+    section_seconds, seconds_decode, peak_memory_bytes, untrained."""
+
+
+class NonFiniteLatents(RuntimeError):
+    """The model gave NaN or infinite latents: the video of this cell cannot go on."""
+
+
+class OnSection(Protocol):
+    """What is called after each section."""
+
+    def __call__(
+        self, number: int, sections: int, frames: Callable[[], Sequence[Frames]] | None = None
+    ) -> None:
+        """Section `number` (from 1, in the order made) of `sections` is done.
+
+        `frames()` gives, for every request, the video [T, H, W, 3] as far as it is decoded.
+        """
+
+
+def rollout(
+    generator: Generator,
+    variant: Variant,
+    plan: Plan,
+    requests: Sequence[Request],
+    *,
+    on_section: OnSection | None = None,
+    on_step: OnStep | None = None,
+) -> list[Rollout | Exception]:
+    """Make the videos of several requests as one batch.
+
+    Args:
+        generator: from `bench.generators.build`.
+        variant: what is under test.
+        plan: from `bench.samplers.plan(variant, ...)`, the same for all requests.
+        requests: cells; noise depends on their prompt id and seed, never on the variant or on
+            the batch.
+        on_section: called after each section.
+        on_step: called after each diffusion step of each section.
+
+    Returns:
+        One result per request, in their order; an exception for a request that failed alone
+        (its latents are not finite).
+
+    Raises:
+        UserError: the variant cannot be made by this generator, or a request lacks its end image.
+        torch.OutOfMemoryError: the device's memory does not hold the batch.
+    """
+    import torch
+
+    for request in requests:
+        if (request.last_image is not None) != plan.end_image:
+            lacks = "needs an end image" if plan.end_image else "takes no end image"
+            raise UserError(f"{variant.name}: the plan {lacks}, unlike prompt {request.prompt_id}")
+    settings = generator.use(variant, plan.kernels)
+    treatment = generator.history_treatment(variant)
+    tokens: list[int] = []
+    seconds: list[float] = []
+    seconds_decode = 0.0
+    with torch.inference_mode():
+        batch = _Batch(generator, plan, requests, treatment)
+        for number in range(len(plan.sections)):
+            started = time.perf_counter()
+            tokens.append(batch.denoise(number, on_step))
+            denoised = time.perf_counter()
+            batch.decode(number)
+            seconds.append(round(denoised - started, 4))
+            seconds_decode += time.perf_counter() - denoised
+            if all(batch.failures):
+                break
+            if on_section is not None:
+                on_section(number + 1, len(plan.sections), batch.so_far)
+    record = describe(generator, variant, plan) | {
+        "generator": generator.identity() | settings.values,
+        "tokens_per_section": tokens,
+        "section_seconds": seconds,
+        "seconds_decode": round(seconds_decode, 4),
+        "peak_memory_bytes": generator.peak_memory(),
+        "untrained": list(settings.untrained),
+    }
+    return [
+        failure or Rollout(video.chunks(), record)
+        for failure, video in zip(batch.failures, batch.videos, strict=True)
+    ]
+
+
+def describe(generator: Generator, variant: Variant, plan: Plan) -> dict[str, Any]:
+    """The record's fields that are known before anything is made."""
+    return {
+        "plan_digest": plan.digest,
+        "sampler": variant.sampler,
+        "packing": "".join(map(str, reversed(variant.packing.levels))),
+        "section": variant.section,
+        "tail": variant.packing.tail,
+        "discrete": variant.discrete,
+        "options": dict(variant.options),
+        "generator": generator.identity(),
+        "latents": plan.latents,
+        "section_starts": plan.section_starts,
+        "device": generator.device,
+        "dtype": generator.dtype,
+        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+    }
+
+
+def noise_seed(prompt_id: str, seed: int, stream: str = "") -> int:
+    """The seed of a cell's random numbers: of its prompt and seed, and of nothing else."""
+    digest = hashlib.sha256(f"{prompt_id}\0{seed}\0{stream}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+class _Batch:
+    """Cells that are denoised together: their latents, random numbers and videos."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        plan: Plan,
+        requests: Sequence[Request],
+        treatment: "Treatment",
+    ) -> None:
+        import torch
+
+        self.generator, self.plan, self.requests = generator, plan, requests
+        self.treatment = treatment
+        self.videos = [Assembly() for _ in requests]
+        self.failures: list[Exception | None] = [None] * len(requests)
+        self.rngs, self.treatment_rngs = (
+            [
+                torch.Generator().manual_seed(noise_seed(r.prompt_id, r.seed, stream))
+                for r in requests
+            ]
+            for stream in ("", "history")
+        )
+        self.conditions = [generator.condition(r, plan.height, plan.width) for r in requests]
+        first_last = [
+            generator.image_latents(condition, rng)
+            for condition, rng in zip(self.conditions, self.rngs, strict=True)
+        ]
+        first = torch.cat([latents for latents, _ in first_last])
+        # One past the last generated latent stands the end image, or zeros that nobody asks for.
+        self.latents = first.new_zeros(
+            (len(requests), first.shape[1], plan.latents + 1, *first.shape[3:])
+        )
+        self.latents[:, :, :1] = first
+        for cell, (_, last) in enumerate(first_last):
+            if last is not None:
+                self.latents[cell, :, -1:] = last[0]
+
+    def denoise(self, number: int, on_step: OnStep | None) -> int:
+        """Make section `number`; gives the video tokens of one model call."""
+        import torch
+
+        section = self.plan.sections[number]
+        shape = (1, self.generator.channels, len(section.target), *self.latents.shape[3:])
+        noise = torch.cat([torch.randn(shape, generator=rng) for rng in self.rngs])
+        done = self.generator.denoise(
+            self.conditions,
+            [self._frames(context) for context in section.contexts],
+            section.target_indices,
+            noise.to(self.latents.device),
+            on_step,
+        )
+        finite = torch.isfinite(done.latents).flatten(1).all(1).tolist()
+        for cell, fine in enumerate(finite):
+            if not fine and self.failures[cell] is None:
+                request = self.requests[cell]
+                self.failures[cell] = NonFiniteLatents(
+                    f"latents are not finite after section {number + 1} of "
+                    f"{len(self.plan.sections)} (prompt {request.prompt_id}, seed {request.seed}); "
+                    f"dtype is {self.generator.dtype}, try float32 or lower guidance"
+                )
+        self.latents[:, :, section.target[0] : section.target[-1] + 1] = done.latents
+        return done.tokens
+
+    def _frames(self, context: Context) -> ContextFrames:
+        """A context's latents: zeros where a frame does not exist, generated frames treated."""
+        import torch
+
+        shape = list(self.latents.shape)
+        shape[2] = len(context.frames)
+        latents = self.latents.new_zeros(shape)
+        real = [(i, frame) for i, frame in enumerate(context.frames) if frame is not None]
+        if real:
+            slots, frames = (torch.tensor(list(part)) for part in zip(*real, strict=True))
+            latents[:, :, slots] = self.latents[:, :, frames]
+        made = [i for i, frame in real if 0 < frame < self.plan.latents]
+        if made:
+            latents[:, :, made] = self.treatment(latents[:, :, made], self.treatment_rngs)
+        return ContextFrames(context.kernel, latents, context.indices, context.pool)
+
+    def decode(self, number: int) -> None:
+        """Decode what section `number` has completed."""
+        decodes = self.plan.decodes
+        for index, decode in enumerate(decodes):
+            if decode.after != number:
+                continue
+            next_overlap = decodes[index + 1].overlap if index + 1 < len(decodes) else 0
+            alive = [cell for cell, failure in enumerate(self.failures) if failure is None]
+            if not alive:
+                return
+            latents = self.latents[alive, :, decode.first : decode.first + decode.count]
+            for cell, pixels in zip(alive, self.generator.decode(latents), strict=True):
+                self.videos[cell].add(decode, pixels, next_overlap)
+
+    def so_far(self) -> list[Frames]:
+        """Every cell's video as far as it is decoded."""
+        return [video.so_far() for video in self.videos]
