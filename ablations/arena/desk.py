@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from ablations.arena.schedule import Pair, Schedule
 from ablations.arena.seals import Seals, Shown, fresh
 from ablations.arena.settings import Settings
 from ablations.arena.store import Duplicate, Store, Write, insert
+
+log = logging.getLogger("framepack_bench.arena")
 
 SWEEP_SECONDS = 2.0
 """How often expired pairs are looked for."""
@@ -168,9 +171,10 @@ class Desk:
         seat = self._seat(rater)
         async with seat.lock:
             self._sweep()
-            rows = self._fill(seat)
-            if rows:
-                await self._hand_out(seat, rows)
+            await self._hand_out(seat)
+            while seat.held and (gone := self._gone(seat.held[0].pair)):
+                self._drop(seat, seat.held[0], gone)
+                await self._hand_out(seat)
             if not seat.held:
                 return self._nothing_left(seat)
             now = self.clock.now()
@@ -308,12 +312,34 @@ class Desk:
             rows.append(self._row(assignment))
         return rows
 
-    async def _hand_out(self, seat: Seat, rows: list[Mapping[str, Any]]) -> None:
+    async def _hand_out(self, seat: Seat) -> None:
+        """Fill the seat and store what it got."""
+        rows = self._fill(seat)
+        if not rows:
+            return
         try:
             await self._write(insert("assignments", rows))
         except Exception:
             self._undo(seat, rows)
             raise
+
+    def _gone(self, pair: Pair) -> list[tuple[str, int]]:
+        """The videos of a pair whose copies are no longer there."""
+        return [
+            (variant, pair.scene)
+            for variant, clip in zip((pair.left, pair.right), self.clips(pair), strict=True)
+            if not clip.path.is_file()
+        ]
+
+    def _drop(self, seat: Seat, assignment: Assignment, gone: list[tuple[str, int]]) -> None:
+        """Take a pair off the screen that cannot be shown, and its videos out of the arena."""
+        for variant, scene in gone:
+            log.error("the copy of %s, scene %d, is gone; it is not shown any more", variant, scene)
+            self.schedule.withdraw(variant, scene)
+        seat.held.remove(assignment)
+        del self.assignments[assignment.name]
+        self.schedule.give_back(seat.rater, assignment.pair)
+        self._store_given_back([assignment.name])
 
     def _undo(self, seat: Seat, rows: list[Mapping[str, Any]]) -> None:
         """Take back pairs whose rows were not stored."""
@@ -359,14 +385,16 @@ class Desk:
             seat.lapsed.append(assignment)
             self.schedule.give_back(seat.rater, assignment.pair)
         if expired:
-            names = [assignment.name for assignment in expired if assignment.given_back]
-            statement = (
-                update(schema.assignments)
-                .where(schema.assignments.c.assignment.in_(names))
-                .values(given_back=1)
-            )
-            # Nobody waits for this: after a crash they just expire once more.
-            self.store.write(lambda connection: connection.execute(statement))
+            self._store_given_back([a.name for a in expired if a.given_back])
+
+    def _store_given_back(self, names: list[str]) -> None:
+        statement = (
+            update(schema.assignments)
+            .where(schema.assignments.c.assignment.in_(names))
+            .values(given_back=1)
+        )
+        # Nobody waits for this: after a crash they just expire once more.
+        self.store.write(lambda connection: connection.execute(statement))
 
     def _row(self, assignment: Assignment) -> Mapping[str, Any]:
         pair = assignment.pair

@@ -102,6 +102,7 @@ class Guard:
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it on its headers."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

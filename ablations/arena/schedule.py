@@ -168,6 +168,13 @@ class Schedule:
             self.answered[pair.left] += 1
             self.answered[pair.right] += 1
 
+    def withdraw(self, variant: str, scene: int) -> None:
+        """A video cannot be shown any more; no pair has it from now on."""
+        for pair, scenes in self._scenes.items():
+            if variant in pair and scene in scenes:
+                scenes.remove(scene)
+        self._controls = [video for video in self._controls if video != (variant, scene)]
+
     def wanted(self, pair: Pair) -> bool:
         """Whether a pair that was given back would still help to reach the target."""
         return pair.kind != "normal" or any(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     Float,
@@ -59,7 +60,7 @@ assignments = Table(
     Column("pair_id", String(64), nullable=False),
     Column("question", String(40), nullable=False),
     Column("prompt_id", Text, nullable=False),
-    Column("seed", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
     Column("left", Text, nullable=False),
     Column("right", Text, nullable=False),
     Column("kind", String(8), nullable=False),
@@ -81,7 +82,7 @@ votes = Table(
     Column("pair_id", String(64), nullable=False),
     Column("question", String(40), nullable=False),
     Column("prompt_id", Text, nullable=False),
-    Column("seed", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
     Column("left", Text, nullable=False),
     Column("right", Text, nullable=False),
     Column("answer", String(8), nullable=False),

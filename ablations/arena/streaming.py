@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio.to_thread
+from starlette.responses import Response
 
 from ablations.arena.guard import Receive, Scope, Send
 
@@ -40,7 +41,7 @@ def span(header: str | None, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-class FileResponse:
+class FileResponse(Response):
     """One file as an ASGI answer.
 
     Args:
@@ -50,12 +51,13 @@ class FileResponse:
     """
 
     def __init__(self, path: Path, media_type: str, range_header: str | None = None) -> None:
+        super().__init__(media_type=media_type)
+        self.kind = media_type
         self.path = path
-        self.media_type = media_type
         self.range_header = range_header
-        self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         file = await anyio.to_thread.run_sync(os.open, self.path, os.O_RDONLY)
         try:
             await self._send(file, scope["method"] == "HEAD", send)
@@ -67,12 +69,12 @@ class FileResponse:
         try:
             asked = span(self.range_header, size)
         except ValueError:
-            await send(_start(416, self._headers(0, {"content-range": f"bytes */{size}"})))
+            await send(_start(416, self._fields(0, {"content-range": f"bytes */{size}"})))
             await send({"type": "http.response.body"})
             return
         start, stop = asked or (0, size)
         extra = {"content-range": f"bytes {start}-{stop - 1}/{size}"} if asked else {}
-        await send(_start(206 if asked else 200, self._headers(stop - start, extra)))
+        await send(_start(206 if asked else 200, self._fields(stop - start, extra)))
         while start < stop and not head_only:
             want = min(CHUNK, stop - start)
             chunk = await anyio.to_thread.run_sync(os.pread, file, want, start)
@@ -84,9 +86,9 @@ class FileResponse:
         if head_only or size == 0:
             await send({"type": "http.response.body"})
 
-    def _headers(self, length: int, extra: Mapping[str, str]) -> Mapping[str, str]:
+    def _fields(self, length: int, extra: Mapping[str, str]) -> Mapping[str, str]:
         return {
-            "content-type": self.media_type,
+            "content-type": self.kind,
             "content-length": str(length),
             "accept-ranges": "bytes",
             # Private to the rater; a pair's address is never used for anything else.

@@ -1,0 +1,158 @@
+"""Starts an arena: opens the study, holds it for this process, serves it until interrupted."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from filelock import FileLock, Timeout
+
+from ablations.arena import gallery, votes
+from ablations.arena.app import create_app
+from ablations.arena.clock import Clock
+from ablations.arena.desk import Desk
+from ablations.arena.seals import Seals, kept
+from ablations.arena.settings import LOOPBACK, Settings, read
+from ablations.arena.store import StorageError, Store, url_of
+from bench.errors import UserError
+from bench.study import Study
+
+KEEP_ALIVE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Arena:
+    """An open arena: the application and what it rests on."""
+
+    app: FastAPI
+    desk: Desk
+    store: Store
+    folder: Path
+    """STUDY/.arena: secret, admin token, copies of the videos."""
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def opened(study: Path, settings: Settings, say: gallery.Say = _say) -> Iterator[Arena]:
+    """Open a study's arena and hold it: no second one can serve the same study meanwhile.
+
+    Raises:
+        UserError: about the study, the database or another arena that serves it.
+    """
+    shown = gallery.prepare(
+        study, control_videos=settings.control_videos, seed=settings.seed, say=say
+    )
+    folder = study / ".arena"
+    with _held(folder, study):
+        seals = Seals(kept(folder / "secret"))
+        token = kept(folder / "admin-token")
+        try:
+            store = Store(url_of(study, settings.database), exclusive=True)
+        except StorageError as error:
+            raise UserError(f"arena.database cannot be opened: {error}") from error
+        try:
+            desk = Desk(shown, store, settings, seals, Clock(not_before=store.latest()))
+            yield Arena(create_app(desk, token), desk, store, folder)
+        finally:
+            store.close()
+
+
+@contextmanager
+def _held(folder: Path, study: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"study={study} is served by another arena already; stop that one first"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def run(cfg: Mapping[str, Any], say: gallery.Say = _say) -> None:
+    """The body of `stage=arena`."""
+    settings = read(cfg.get("arena"))
+    study = Path(str(cfg["study"]))
+    if settings.export or settings.import_:
+        _exchange(study, settings, say)
+        return
+    with opened(study, settings, say) as arena, _listening(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        address = (
+            settings.public_url or f"http://{'localhost' if host in LOOPBACK else host}:{port}/"
+        )
+        count = len(arena.desk.gallery.clips)
+        say(
+            f"arena of {len(arena.desk.gallery.variants)} variants, {count} videos, "
+            f"{arena.desk.votes['normal']} votes so far"
+        )
+        say(f"raters: {address}")
+        say(f"admin:  {address.rstrip('/')}/admin (its token: {arena.folder / 'admin-token'})")
+        if settings.host not in LOOPBACK and settings.access == "open":
+            say("whoever reaches this address may vote; arena.access=invitation asks for links")
+        say("stop with Ctrl-C; raters can go on where they were after the next start")
+        config = uvicorn.Config(
+            arena.app,
+            log_level=logging.WARNING,
+            access_log=False,
+            server_header=False,
+            proxy_headers=settings.trust_proxy,
+            forwarded_allow_ips="*" if settings.trust_proxy else None,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=5,
+            lifespan="off",
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise UserError(
+                f"arena.host={settings.host}, arena.port={settings.port} cannot be listened on "
+                f"({error.strerror}); arena.port=0 takes a free one"
+            ) from None
+        listener.listen(1024)
+        yield listener
+    finally:
+        listener.close()
+
+
+def _exchange(study: Path, settings: Settings, say: gallery.Say) -> None:
+    fastchat = settings.format == "fastchat"
+    opened_study = Study.open(study)
+    with _held(study / ".arena", study):
+        try:
+            if settings.import_:
+                known = frozenset(cell.variant for cell in opened_study.cells())
+                source = Path(settings.import_)
+                added, there = votes.import_file(
+                    study, settings.database, source, fastchat=fastchat, variants=known or None
+                )
+                say(f"imported {added} votes from {source}; {there} were there already")
+            if settings.export:
+                target = Path(settings.export)
+                count = votes.export_file(study, settings.database, target, fastchat=fastchat)
+                say(f"exported {count} votes to {target}")
+        except StorageError as error:
+            raise UserError(f"the votes' database did not answer: {error}") from error
