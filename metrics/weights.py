@@ -355,6 +355,8 @@ def _fetch(weight: Weight) -> Path:
             if source.member:
                 with zipfile.ZipFile(folder / f"{weight.file}.part") as archive:
                     data = archive.read(source.member)
+        if data.lstrip()[:1] == b"<":
+            raise Unavailable(f"{source} answered with a web page; {_by_hand(weight)}")
         actual = hashlib.sha256(data).hexdigest()
         if not actual.startswith(weight.sha256) or not any(data):
             raise WrongWeights(
@@ -476,6 +478,9 @@ def main(names: list[str]) -> int:
             status = 1
     return status
 
+
+# Last, because it registers its files with what is above.
+from metrics import paper_weights as _paper_weights  # noqa: E402, F401
 
 if __name__ == "__main__":
     # `python -m` runs this file under another name; the registry of the import is the one used.

@@ -1,0 +1,134 @@
+"""Dynamic by RAFT: VBench's dynamic degree, and the magnitude that it is a threshold of.
+
+Teed and Deng, "RAFT: Recurrent All-Pairs Field Transforms for Optical Flow" (ECCV 2020), 20
+iterations at full resolution, by torchvision, whose C_T_V1 weights are the port of the original
+`raft-things`. The rule on the flow is in `metrics.dynamic_degree`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metrics.base import (
+    Chunk,
+    Frames,
+    Measurement,
+    Metric,
+    Reading,
+    ScoringContext,
+    VideoInfo,
+)
+from metrics.dynamic_degree import (
+    flow_readings,
+    pair_magnitude,
+    starts_in_phase,
+    stride,
+    threshold,
+)
+from metrics.forward import Forwards, Item, per_forward, read_state, ready
+
+if TYPE_CHECKING:
+    import torch
+
+ITERATIONS = 20
+MULTIPLE = 8
+SMALLEST = 128
+"""RAFT's coarsest correlation vanishes in smaller frames; they are padded to this."""
+PIXELS_PER_FORWARD = 4 * 640 * 360
+PAIRS_PER_FORWARD = 4
+
+
+def raft_padding(height: int, width: int) -> tuple[int, int, int, int]:
+    """Pixels to add left, right, above and below: to multiples of 8, half on each side."""
+    more_rows = max(SMALLEST, -(-height // MULTIPLE) * MULTIPLE) - height
+    more_columns = max(SMALLEST, -(-width // MULTIPLE) * MULTIPLE) - width
+    left, top = more_columns // 2, more_rows // 2
+    return left, more_columns - left, top, more_rows - top
+
+
+class SampledPairs(Measurement):
+    """Sampled frames in pairs to the network; one number a pair is kept."""
+
+    def __init__(self, video: VideoInfo, forwards: Forwards[int]) -> None:
+        self._forwards = forwards
+        self._stride = stride(video.fps)
+        self._limit = threshold(video.width, video.height)
+        self._previous: Frames | None = None
+        self._magnitudes: list[float] = []
+
+    def update(self, chunk: Chunk) -> None:
+        """Pair each sampled frame with the one sampled before."""
+        skip = -chunk.first % self._stride
+        for offset in range(skip, len(chunk), self._stride):
+            frame = chunk.frames[offset].copy()
+            if self._previous is not None:
+                pair = np.stack((self._previous, frame))
+                self._take(self._forwards.put(chunk.first + offset, pair))
+            self._previous = frame
+
+    def _take(self, answers: Iterator[tuple[int, Item]]) -> None:
+        self._magnitudes += [float(magnitude) for _, magnitude in answers]
+
+    def finish(self) -> Sequence[Reading]:
+        """`dynamic` and `dynamic_magnitude`. Raises `Undefined` for fewer than two samples."""
+        self._take(self._forwards.rest())
+        return flow_readings(np.asarray(self._magnitudes), self._stride, self._limit)
+
+
+class RaftLarge(Metric):
+    """VBench's Dynamic and its magnitude in pixels."""
+
+    backend = "raft-large"
+    metrics = ("dynamic", "dynamic_magnitude")
+    uses = ()
+    weights = ("raft-large-c-t-v1",)
+    modules = ("torchvision",)
+    min_frames = 2
+    max_pixels = 1920 * 1088
+    span = 2
+    network: "torch.nn.Module"
+
+    def parameters(self) -> Mapping[str, Any]:
+        """What changes the flow."""
+        return {
+            "iterations": ITERATIONS,
+            "dtype": "float32",
+            "group_pixels": PIXELS_PER_FORWARD,
+        }
+
+    def load(self, device: str) -> None:
+        """Build RAFT and read its weights."""
+        from torchvision.models.optical_flow import raft_large  # type: ignore[import-untyped]
+
+        network = raft_large(weights=None)
+        network.load_state_dict(read_state("raft-large-c-t-v1"))
+        self.network = ready(network, device)
+
+    def sliceable(self, first: int, video: VideoInfo) -> bool:
+        """Sampling starts anew in a slice; the curve agrees where the phase does."""
+        return starts_in_phase(first, video)
+
+    def begin(self, video: VideoInfo, context: ScoringContext) -> Measurement:
+        """A magnitude per pair of sampled frames."""
+        import torch
+        from torch.nn import functional as F
+
+        device = context.device
+        padding = raft_padding(video.height, video.width)
+
+        def magnitudes(pairs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            """uint8 [n, 2, H, W, 3] to [n] pixels."""
+            with torch.inference_mode():
+                frames = torch.from_numpy(pairs).to(device).permute(1, 0, 4, 2, 3).float()
+                # The margin is measured with the frame, as VBench does.
+                first, second = (F.pad(one, padding, mode="replicate") for one in frames)
+                flows = self.network(
+                    first / 255.0 * 2 - 1, second / 255.0 * 2 - 1, num_flow_updates=ITERATIONS
+                )[-1]
+                fields = flows.permute(0, 2, 3, 1).cpu().numpy()
+            return np.asarray([pair_magnitude(field) for field in fields])
+
+        group = per_forward(video.height * video.width, PIXELS_PER_FORWARD, PAIRS_PER_FORWARD)
+        return SampledPairs(video, Forwards(group, magnitudes))

@@ -1,0 +1,145 @@
+"""Running networks over a stream of frames so that a score depends on nothing but the video.
+
+Three things change the last bits of a forward, and so, sometimes, a score: how many images share
+it, which of them share it, and whether the machine rounds (TF32) or times (cuDNN's benchmark) its
+way to another algorithm. Here items are prepared one by one, forwarded in groups of a constant
+size cut at fixed positions, and `exact_arithmetic` turns the machine's choices off.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from metrics import weights
+from metrics.base import Chunk, Curve, Frames, Groups, Measurement, Reading
+from metrics.errors import Unavailable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Key = TypeVar("Key")
+
+Item = npt.NDArray[Any]
+"""What one forward gets of one frame, pair or crop."""
+
+Network = Callable[[Item], Item]
+"""A group of items [size, ...] to one answer each [size, ...]."""
+
+
+class Forwards(Generic[Key]):
+    """Items through a network in groups of constant size; answers come back in order.
+
+    for key, answer in forwards.put(frame_index, item): ...
+    for key, answer in forwards.rest(): ...
+    """
+
+    def __init__(self, size: int, network: Network) -> None:
+        self._groups = Groups(size)
+        self._network = network
+        self._keys: list[Key] = []
+
+    def put(self, key: Key, item: Item) -> Iterator[tuple[Key, Item]]:
+        """Add an item; gives the answers of the group that it completes, if it does."""
+        self._keys.append(key)
+        for group, count in self._groups.add([item]):
+            yield from self._answers(group, count)
+
+    def rest(self) -> Iterator[tuple[Key, Item]]:
+        """The answers of the last group."""
+        for group, count in self._groups.rest():
+            yield from self._answers(group, count)
+
+    def _answers(self, group: Item, count: int) -> list[tuple[Key, Item]]:
+        keys, self._keys = self._keys[:count], self._keys[count:]
+        return list(zip(keys, self._network(group)[:count], strict=True))
+
+
+class FrameForwards(Measurement):
+    """A metric whose item is one frame, by a network that is given groups of frames."""
+
+    def __init__(
+        self, metric: str, prepare: Callable[[Frames], Item], network: Network, size: int
+    ) -> None:
+        """Measure `metric` frame by frame.
+
+        Args:
+            metric: id of the catalogue.
+            prepare: uint8 [height, width, 3] to what the network takes of one frame.
+            network: [size, ...] to one number each, [size].
+            size: frames in a forward; part of the protocol, not of the machine.
+        """
+        self._metric = metric
+        self._prepare = prepare
+        self._forwards: Forwards[int] = Forwards(size, network)
+        self._values: list[float] = []
+
+    def update(self, chunk: Chunk) -> None:
+        """Prepare every frame; forward whenever a group is full."""
+        for offset, frame in enumerate(chunk.frames):
+            for _, value in self._forwards.put(chunk.first + offset, self._prepare(frame)):
+                self._values.append(float(value))
+
+    def finish(self) -> Sequence[Reading]:
+        """One item per frame."""
+        self._values += [float(value) for _, value in self._forwards.rest()]
+        values = np.asarray(self._values, dtype=np.float64)
+        return [Reading(self._metric, Curve(np.arange(len(values)), values))]
+
+
+def exact_arithmetic() -> None:
+    """Full float32 and the same algorithm on every run, for this process's GPU work."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def ready(network: "torch.nn.Module", device: str) -> "torch.nn.Module":
+    """The network on its device, for inference only."""
+    exact_arithmetic()
+    return network.to(device).eval().requires_grad_(False)
+
+
+def read_state(name: str, key: str = "") -> "Mapping[str, Tensor]":
+    """The state dict in a registered, checked file (`key` names its entry in a larger checkpoint).
+
+    Only tensors are unpickled. Raises `Unavailable` where the file cannot be had or has not that
+    content.
+    """
+    path = weights.get(name)
+    content = _read(path)
+    state = content.get(key) if key and isinstance(content, Mapping) else content
+    if not isinstance(state, Mapping):
+        raise Unavailable(f"{path.name} has no state dict{f' under {key!r}' if key else ''}")
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def frame_tensor(frame: Frames) -> "Tensor":
+    """Uint8 [height, width, 3] to uint8 [1, 3, height, width]."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None]
+
+
+def per_forward(pixels: int, budget: int, most: int) -> int:
+    """Items that share a forward: as many as `budget` pixels hold, from 1 to `most`.
+
+    It depends on the frame size alone, never on the memory that happens to be free.
+    """
+    return max(1, min(most, budget // max(1, pixels)))
