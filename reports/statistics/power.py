@@ -24,8 +24,9 @@ def detectable_in_errors(prompts: int, alpha: float = ALPHA, power: float = POWE
     bar = stats.t.ppf(1 - alpha / 2, freedom)
 
     def shortfall(shift: float) -> float:
-        found = stats.nct.sf(bar, freedom, shift) + stats.nct.cdf(-bar, freedom, shift)
-        return float(found - power)
+        # The far tail is below 1e-10 long before SciPy loses it.
+        far = np.nan_to_num(stats.nct.cdf(-bar, freedom, shift))
+        return float(stats.nct.sf(bar, freedom, shift) + far - power)
 
     # With one or two degrees of freedom the bar is 12.7 or 4.3 and the shift a multiple of it.
     return float(optimize.brentq(shortfall, 0.0, 4 * bar + 10))

@@ -3,12 +3,12 @@
 The paper says that within one sampling approach packings differ little: the sampling dominates. The
 shares here let a study confirm or refute that. They are built as follows.
 
-- Fit of a model: adjusted R² of a least-squares fit with one constant per level. Plain R² grows
-  with every level added, so a factor of a hundred prompts would always seem to explain something.
-- A factor's share: its gain in fit, averaged over all orders in which sampler, packing, section
-  and prompt can enter (Shapley; Lindeman, Merenda and Gold 1980). In a balanced sweep the order
-  does not matter and this is the classical η² with its chance part taken off; real sweeps are
-  seldom balanced, and then no order is privileged.
+- Models are least-squares fits with one constant per level of each factor.
+- A factor's share: the sum of squares that is lost when that factor alone is left out of a model
+  of sampler, packing, section and prompt, less what as many constants would fit by chance
+  (constants × residual variance), of the total. In a balanced sweep this is the classical ω².
+  Sweeps are seldom balanced (a packing is tried with one sampler only), and then part of the
+  variance goes with several factors at once; it is told as *shared*, and given to none.
 - What is nested enters afterwards: what else tells variants apart (tail, discretisation, options
   and combinations) after sampler, packing and section; the seed after the prompt, since a seed's
   noise is another one under another prompt. What remains is variant × prompt and chance.
@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from math import factorial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +50,8 @@ class Share:
 class Variance:
     """The shares of one metric, in a fixed order, and what stands in their way.
 
-    `confounded` names factors whose levels this sweep never varied apart; their shares are halved
-    between them and mean nothing singly. `missing` says why a factor has no share.
+    `confounded` names factors whose levels this sweep never varied apart: what goes with either is
+    shared. `missing` says why a factor has no share.
     """
 
     shares: tuple[Share, ...]
@@ -124,12 +123,20 @@ def _indicators(levels: Labels) -> Design:
     return np.asarray(levels[:, None] == np.unique(levels), dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """Least squares in every resample: `[B]` residual sum of squares and number of constants."""
+
+    rest: Floats
+    constants: Floats
+
+
 class _Fits:
-    """Adjusted R² of any set of factors, for the prompts as they are and for every resample."""
+    """Fits of any set of factors, for the prompts as they are and for every resample."""
 
     def __init__(self, sums: Mapping[str, _Sums], weights: Floats, factors: Mapping[str, Labels]):
-        self.weights = weights  # [B, C] how often each prompt is in each resample
         self.factors = factors
+        # weights: [B, C], how often each prompt is in each resample.
         self.sums = {
             within: (
                 np.tensordot(weights, part.gram, axes=1),
@@ -141,49 +148,36 @@ class _Fits:
         }
         gram, moment, square, _ = self.sums["nothing"]
         self.size = gram.sum(axis=(1, 2))
-        total = square - moment.sum(axis=1) ** 2 / self.size
-        self.variance = total / (self.size - 1)
+        self.total = square - moment.sum(axis=1) ** 2 / self.size
 
-    def adjusted(self, factors: tuple[str, ...], within: str) -> Floats:
-        """`[B]` adjusted R² of constants per level of `factors`, means taken out `within`."""
-        gram, moment, square, constants = self.sums[within]
+    def fit(self, factors: tuple[str, ...], within: str) -> _Fit:
+        """A constant per level of `factors`, and one per group of `within` (or one in all)."""
+        gram, moment, square, groups = self.sums[within]
         variants = gram.shape[1]
         blocks = [np.ones((variants, 1)), *(_indicators(self.factors[name]) for name in factors)]
         design = _independent(np.hstack(blocks))
         if within != "nothing":
             # The overall constant went out with the means.
             design = _independent(design - design.mean(axis=0))
-        rest = square.copy()
+        rest = square
         if design.shape[1]:
             a = np.einsum("vi,bvw,wj->bij", design, gram, design, optimize=True)
             b = moment @ design
+            # A resample may lack what tells two levels apart; the ridge keeps it solvable.
             ridge = 1e-12 * np.trace(a, axis1=1, axis2=2)[:, None, None] + 1e-300
             solved = np.linalg.solve(a + ridge * np.eye(a.shape[1]), b[:, :, None])[:, :, 0]
             rest = rest - (b * solved).sum(axis=1)
-        freedom = self.size - design.shape[1] - constants
-        with np.errstate(divide="ignore", invalid="ignore"):
-            fit = 1 - (np.maximum(rest, 0.0) / freedom) / self.variance
-        return np.asarray(np.where(freedom >= 1, fit, np.nan), dtype=np.float64)
+        return _Fit(np.maximum(rest, 0.0), groups + design.shape[1])
 
+    def gain(self, small: _Fit, large: _Fit, noise: Floats) -> Floats:
+        """`[B]` share of the total that `large` explains beyond `small`, less its chance part."""
+        by_chance = (large.constants - small.constants) * noise
+        return np.asarray((small.rest - large.rest - by_chance) / self.total)
 
-def _shapley(players: tuple[str, ...], fits: _Fits) -> dict[str, Floats]:
-    """Each player's gain in fit, averaged over all orders of entering."""
-    worth = {}
-    for size in range(len(players) + 1):
-        for team in combinations(players, size):
-            factors = tuple(name for name in team if name != "prompt")
-            worth[team] = fits.adjusted(factors, "prompt" if "prompt" in team else "nothing")
-    shares = {}
-    for player in players:
-        others = [name for name in players if name != player]
-        gain = np.zeros_like(worth[()])
-        for size in range(len(others) + 1):
-            for team in combinations(others, size):
-                joined = tuple(name for name in players if name in (*team, player))
-                orders = factorial(size) * factorial(len(others) - size) / factorial(len(players))
-                gain = gain + orders * (worth[joined] - worth[team])
-        shares[player] = gain
-    return shares
+    def noise(self, fit: _Fit) -> Floats:
+        """`[B]` residual variance; NaN where a fit has as many constants as there are videos."""
+        freedom = self.size - fit.constants
+        return np.asarray(np.where(freedom >= 1, fit.rest / np.maximum(freedom, 1), np.nan))
 
 
 def variance_shares(
@@ -223,7 +217,6 @@ def variance_shares(
         reason = "fewer than three videos" if len(values) < 3 else "all videos score the same"
         names = (*factors, "prompt", "seed")
         return Variance((), (), dict.fromkeys(names, reason), len(values), prompts)
-    players = varied if prompts < 2 else (*varied, "prompt")
     if prompts < 2:
         missing["prompt"] = "one prompt only"
     values = (values - values.mean()) / values.std()
@@ -239,23 +232,31 @@ def variance_shares(
         weights = np.vstack([weights, drawn])
     fits = _Fits(sums, weights, {**factors, "variant": np.arange(len(used))})
 
-    parts: dict[str, Floats] = {}
-    shapley = _shapley(players, fits)
-    for name in (*factors, "prompt"):
-        if name in shapley:
-            parts[name] = shapley[name]
     base = "prompt" if prompts >= 2 else "nothing"
-    mains = fits.adjusted(varied, base)
-    whole = fits.adjusted(("variant",), base)
+    nothing, mains, whole = (
+        fits.fit((), "nothing"),
+        fits.fit(varied, base),
+        fits.fit(("variant",), base),
+    )
+    noise = fits.noise(whole)
+    parts: dict[str, Floats] = {}
+    for name in varied:
+        without = fits.fit(tuple(other for other in varied if other != name), base)
+        parts[name] = fits.gain(without, mains, noise)
+    if prompts >= 2:
+        parts["prompt"] = fits.gain(fits.fit(varied, "nothing"), mains, noise)
+    if len(parts) > 1:
+        parts["shared"] = fits.gain(nothing, mains, noise) - np.sum(list(parts.values()), axis=0)
     if len(used) > 1:
-        parts["other of variant"] = whole - mains
-    with_seed = fits.adjusted(("variant",), "seed")
-    if draw.max() + 1 > prompts and np.isfinite(with_seed[0]):
-        parts["seed"] = with_seed - whole
-        whole = with_seed
+        parts["other of variant"] = fits.gain(mains, whole, noise)
+    drawn_twice = int(draw.max()) + 1 > prompts
+    with_seed = fits.fit(("variant",), "seed")
+    seed_noise = fits.noise(with_seed)
+    if drawn_twice and np.isfinite(seed_noise[0]):
+        parts["seed"] = fits.gain(whole, with_seed, seed_noise)
     else:
-        missing["seed"] = "one seed a prompt" if draw.max() + 1 == prompts else "too few videos"
-    parts["rest"] = 1 - whole
+        missing["seed"] = "too few videos" if drawn_twice else "one seed a prompt"
+    parts["rest"] = 1 - np.sum(list(parts.values()), axis=0)
 
     levels = {**{name: len(set(of)) for name, of in factors.items()}}
     levels |= {"prompt": prompts, "seed": int(draw.max()) + 1, "other of variant": len(used)}

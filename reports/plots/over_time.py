@@ -1,0 +1,183 @@
+"""Quality over time: each metric's curve per variant, with bands and section joints.
+
+Curves of many cells are brought to a common axis first: every cell's values are averaged in
+`POINTS` equal parts of its video. The band is pointwise, clustered by prompt like every interval.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from metrics.catalogue import DRIFTS_IN_PAPER, PAPER
+from reports.analysis import Analysis, Entrant
+from reports.columns import Column, spec_of
+from reports.plots.figure import Plot
+from reports.plots.style import FAINT, look
+from reports.statistics.clusters import Floats, t_quantile
+
+POINTS = 40
+"""Parts of a video; at 30 fps and 5 s about a tenth of a second each."""
+MOST_VARIANTS = 8
+"""Lines that a panel holds without becoming a thicket."""
+MOST_CELLS = 64
+"""Videos a variant, spread evenly over the prompts: bands no longer narrow visibly beyond."""
+
+
+def over_time(analysis: Analysis) -> Plot | None:
+    """One panel a metric, one line a variant."""
+    shown = chosen(analysis)
+    cells = [int(row) for entrant in shown for row in _sample(analysis, entrant)]
+    if not cells:
+        return None
+    curves = analysis.results.curves(cells)
+    columns = _columns(analysis, curves)
+    if not columns:
+        return None
+    across = min(3, len(columns))
+    down = -(-len(columns) // across)
+    figure = Figure(figsize=(10.5, 2.6 * down + 0.25 * len(shown) + 0.2), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    seconds = _seconds(analysis, cells)
+    axis = (np.arange(POINTS) + 0.5) / POINTS * (seconds or 100.0)
+    for panel, column in zip(panels, columns, strict=False):
+        binned = binned_curves(curves, column)
+        for entrant in shown:
+            place = analysis.variants.index(entrant)
+            drawn = look(place)
+            rows = [row for row in entrant.rows if row in binned]
+            if not rows:
+                continue
+            values = column.scale * np.stack([binned[row] for row in rows])
+            middle, low, high = band(values, analysis.prompt[rows])
+            panel.plot(
+                axis,
+                middle,
+                color=drawn.colour,
+                linestyle=drawn.line,
+                marker=drawn.marker,
+                markevery=(place % 5, 8),
+                markersize=4,
+                label=entrant.name,
+            )
+            panel.fill_between(axis, low, high, color=drawn.colour, alpha=0.13, linewidth=0)
+        for joint in _joints(analysis, cells, seconds):
+            panel.axvline(joint, color=FAINT, linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
+        panel.set_title(column.title)
+        panel.set_xlabel("seconds" if seconds else "percent of the video")
+        panel.set_xlim(0, seconds or 100.0)
+    for panel in panels[len(columns) :]:
+        panel.set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower left",
+        ncols=2,
+        handlelength=4,
+        prop={"family": "DejaVu Sans Mono", "size": 7.5},
+    )
+    cut = len(analysis.variants) - len(shown)
+    told = f" {len(shown)} of {len(analysis.variants)} variants are drawn." if cut else ""
+    return Plot(
+        "quality_over_time",
+        "Quality over time",
+        "Mean curve of each metric with a pointwise 95 % band clustered by prompt; dotted "
+        f"verticals are section joints.{told}",
+        figure,
+    )
+
+
+def chosen(analysis: Analysis) -> list[Entrant]:
+    """At most `MOST_VARIANTS` variants: the first of every block, then the others in order."""
+    made = [entrant for entrant in analysis.variants if entrant.made]
+    firsts = {entrant.block.id: entrant for entrant in reversed(made)}
+    order = [*firsts.values(), *made]
+    kept = list(dict.fromkeys(entrant.name for entrant in order if entrant in made))[:MOST_VARIANTS]
+    return [entrant for entrant in made if entrant.name in kept]
+
+
+def _sample(analysis: Analysis, entrant: Entrant) -> list[int]:
+    """Up to `MOST_CELLS` finished cells of a variant, a round of prompts at a time."""
+    done = (analysis.cells["state"] == "done").to_numpy()[entrant.rows]
+    rows = entrant.rows[done]
+    turn = pd.Series(analysis.prompt[rows]).groupby(analysis.prompt[rows]).cumcount().to_numpy()
+    return [int(row) for row in rows[np.argsort(turn, kind="stable")][:MOST_CELLS]]
+
+
+def _columns(analysis: Analysis, curves: pd.DataFrame) -> list[Column]:
+    """The metrics that have curves: the paper's first, six at most."""
+    having = set(map(str, curves["fingerprint"].unique()))
+    wanted = [
+        column
+        for column in analysis.measured.columns
+        if column.segment == "all" and column.fingerprint in having
+    ]
+    order = {metric: place for place, metric in enumerate((*DRIFTS_IN_PAPER, *PAPER))}
+    wanted.sort(key=lambda column: order.get(column.metric, len(order)))
+    drifting = [column for column in wanted if spec_of(column.metric).drifts]
+    return drifting[:6]
+
+
+def binned_curves(curves: pd.DataFrame, column: Column) -> dict[int, Floats]:
+    """Each cell's values of one column, averaged in `POINTS` equal parts of its video.
+
+    An item that looks at several frames counts where its middle is. Parts without an item (a
+    metric that looks at every eighth frame) are filled by interpolation.
+    """
+    part = curves[
+        (curves["metric"] == column.metric) & (curves["fingerprint"] == column.fingerprint)
+    ]
+    binned: dict[int, Floats] = {}
+    for cell, rows in part.groupby("cell", sort=False):
+        middle = rows["frame"].to_numpy() + (rows["span"].to_numpy() - 1) / 2
+        value = rows["value"].to_numpy(dtype=np.float64)
+        seen = np.isfinite(value)
+        if not seen.any():
+            continue
+        middle, value = middle[seen], value[seen]
+        length = float((rows["frame"] + rows["span"]).max())
+        place = np.minimum((middle / length * POINTS).astype(np.int64), POINTS - 1)
+        counts = np.bincount(place, minlength=POINTS)
+        sums = np.bincount(place, weights=value, minlength=POINTS)
+        filled = np.flatnonzero(counts)
+        binned[int(str(cell))] = np.interp(np.arange(POINTS), filled, sums[filled] / counts[filled])
+    return binned
+
+
+def band(
+    values: Floats, prompts: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> tuple[Floats, Floats, Floats]:
+    """Mean and 95 % band of `[videos, points]`, the means of prompts being the sample.
+
+    Returns: mean, low and high, `[points]`; low and high are the mean with one prompt.
+    """
+    means = np.stack([values[prompts == one].mean(axis=0) for one in np.unique(prompts)])
+    middle = means.mean(axis=0)
+    if len(means) < 2:
+        return middle, middle, middle
+    half = t_quantile(0.975, len(means) - 1) * means.std(axis=0, ddof=1) / np.sqrt(len(means))
+    return middle, middle - half, middle + half
+
+
+def _seconds(analysis: Analysis, cells: list[int]) -> float | None:
+    """The length that all videos share, or None where they differ: the axis is then a share."""
+    part = analysis.cells.iloc[cells]
+    lengths = (part["frames"] / part["fps"].replace(0, np.nan)).to_numpy(dtype=np.float64)
+    if not np.isfinite(lengths).all() or np.ptp(lengths) > 0.02 * lengths.mean():
+        return None
+    return float(lengths.mean())
+
+
+def _joints(analysis: Analysis, cells: list[int], seconds: float | None) -> list[float]:
+    """Where sections meet, if they meet at the same places in all videos drawn."""
+    part = analysis.cells.iloc[cells]
+    places = {
+        tuple(start / frames for start in starts if start > 0)
+        for starts, frames in zip(part["section_starts"], part["frames"], strict=True)
+        if frames
+    }
+    if len(places) != 1:
+        return []
+    return [place * (seconds or 100.0) for place in next(iter(places))]

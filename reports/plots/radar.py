@@ -1,0 +1,50 @@
+"""A radar of the paper's metrics: pleasant to look at, and an extra only.
+
+Areas of a radar depend on the order of its axes, so nothing should be read off them; the tables
+and the dots say the same without that fault.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from reports.analysis import Analysis
+from reports.plots.figure import Plot
+from reports.plots.over_time import chosen
+from reports.plots.style import look
+
+
+def radar(analysis: Analysis) -> Plot | None:
+    """Every metric's mean, each axis from the worst variant (0.2 of the radius) to the best (1)."""
+    columns = [column for column in analysis.scored if column.segment == "all"]
+    shown = chosen(analysis)[:6]
+    if len(columns) < 3 or len(shown) < 2:
+        return None
+    values = np.array([[analysis.estimate(e, c).value for c in columns] for e in shown])
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    spread = np.where(high > low, high - low, 1.0)
+    radius = 0.2 + 0.8 * (values - low) / spread
+    angles = np.linspace(0, 2 * np.pi, len(columns), endpoint=False)
+    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
+    panel = figure.add_subplot(projection="polar")
+    for row, entrant in enumerate(shown):
+        drawn = look(analysis.variants.index(entrant))
+        panel.plot(
+            np.append(angles, angles[0]),
+            np.append(radius[row], radius[row][0]),
+            color=drawn.colour,
+            linestyle=drawn.line,
+            marker=drawn.marker,
+            label=entrant.name,
+        )
+    panel.set_xticks(angles, [column.title for column in columns])
+    panel.set_yticks([])
+    panel.set_ylim(0, 1.05)
+    figure.legend(loc="outside lower left", prop={"family": "DejaVu Sans Mono", "size": 7.5})
+    return Plot(
+        "radar",
+        "Radar (an extra)",
+        "Each axis runs from the worst variant drawn to the best; areas mean nothing.",
+        figure,
+    )

@@ -1,0 +1,44 @@
+"""The tables of a report, as data and as files."""
+
+from __future__ import annotations
+
+from reports.analysis import Analysis
+from reports.reference import reference
+from reports.tables import costs, counts, evidence, scores
+from reports.tables.formats import to_csv, to_latex, to_markdown, write
+from reports.tables.table import Block, Entry, Heading, Number, Row, Table, ranked
+
+__all__ = [
+    "Block",
+    "Entry",
+    "Heading",
+    "Number",
+    "Row",
+    "Table",
+    "all_tables",
+    "ranked",
+    "to_csv",
+    "to_latex",
+    "to_markdown",
+    "write",
+]
+
+
+def all_tables(analysis: Analysis) -> dict[str, Table]:
+    """Every table that a study has something to say for, by name, in the page's order."""
+    found = (
+        scores.by_sampler(analysis),
+        scores.by_packing(analysis),
+        scores.alternatives(analysis),
+        evidence.differences(analysis),
+        scores.others(analysis),
+        costs.costs(analysis),
+        evidence.variance(analysis),
+        evidence.correlation(analysis),
+        evidence.power(analysis),
+        evidence.p_values(analysis),
+        counts.coverage(analysis),
+        counts.failures(analysis),
+        reference(),
+    )
+    return {table.name: table for table in found if table is not None}

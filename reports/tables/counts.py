@@ -1,0 +1,79 @@
+"""What was asked, made, failed and scored, and on how much of each video a metric is defined."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reports.analysis import Analysis
+from reports.tables.table import Block, Entry, Heading, Number, Row, Table
+
+COUNTS = (
+    Heading("asked", "Asked"),
+    Heading("made", "Made"),
+    Heading("failed", "Failed"),
+    Heading("unfinished", "Unfinished"),
+    Heading("scored", "Scored"),
+)
+
+
+def coverage(analysis: Analysis) -> Table:
+    """Counts of cells, then for every column the videos with a value and their mean coverage."""
+    having = np.zeros(len(analysis.cells), dtype=bool)
+    having[analysis.results.scores["cell"].unique()] = True
+    headings = list(COUNTS)
+    for column in analysis.paper:
+        headings.append(Heading(f"{column.key}_videos", column.title, numeric=False))
+    rows = []
+    for entrant in analysis.variants:
+        counts = (
+            entrant.asked,
+            entrant.made,
+            entrant.failed,
+            entrant.unfinished,
+            int(having[entrant.rows].sum()),
+        )
+        entries: list[Entry] = [Number(float(count), digits=0) for count in counts]
+        for column in analysis.paper:
+            place = analysis.measured.columns.index(column)
+            scored = np.isfinite(analysis.measured.values[entrant.rows, place])
+            covered = analysis.measured.coverage[entrant.rows, place][scored]
+            entries.append(
+                f"{scored.sum()} at {100 * covered.mean():.0f} %" if scored.any() else "0"
+            )
+        rows.append(Row(entrant.name, tuple(entries)))
+    return Table(
+        "coverage",
+        "Counts and coverage",
+        "Variant",
+        tuple(headings),
+        (Block("", tuple(rows)),),
+        (
+            "Under each metric: videos with a value, and the share of their frames where the "
+            "metric is defined. Videos without a value are in no mean.",
+        ),
+    )
+
+
+def failures(analysis: Analysis) -> Table | None:
+    """Every failed cell with its reason; None where none failed."""
+    failed = analysis.cells[analysis.cells["state"] == "failed"]
+    if failed.empty:
+        return None
+    rows = tuple(
+        Row(str(variant), (str(prompt), str(seed), str(kind), str(message)))
+        for variant, prompt, seed, kind, message in zip(
+            failed["variant"],
+            failed["prompt_id"],
+            failed["seed"],
+            failed["error_kind"],
+            failed["error_message"],
+            strict=True,
+        )
+    )
+    headings = (
+        Heading("prompt", "Prompt", numeric=False),
+        Heading("seed", "Seed"),
+        Heading("kind", "Kind", numeric=False),
+        Heading("message", "Reason", numeric=False),
+    )
+    return Table("failures", "Failed cells", "Variant", headings, (Block("", rows),))
