@@ -47,9 +47,18 @@ _ALL = (
     MetricSpec(
         "colour",
         "Colour",
-        "Closeness of a frame's colours and contrast to those of the reference or first frames.",
+        "Closeness of a frame's colours and contrast to those of the input image or first frame.",
     ),
     MetricSpec("contrast", "Contrast", "Spread of lightness within a frame.", bounds=(0.0, 1.0)),
+    MetricSpec(
+        "cast",
+        "Cast",
+        "Distance of a frame's mean colour from grey.",
+        higher_is_better=False,
+        percent=False,
+        bounds=(0.0, 181.0),
+        unit="ΔE",
+    ),
     MetricSpec(
         "change", "Change", "Share of frames that differ from the frame before (not frozen)."
     ),

@@ -29,13 +29,14 @@ BACKENDS: dict[str, tuple[tuple[str, ...], str | Factory]] = {
     "dino-b16": (("subject_consistency",), "metrics.consistency:DinoSubject"),
     "clip-b32": (("background_consistency",), "metrics.consistency:ClipBackground"),
     # lite
+    "classical": (("clarity",), "metrics.clarity_classical:ClassicalClarity"),
     "piqe": (("clarity",), "metrics.clarity_natural:Piqe"),
     "brisque": (("clarity",), "metrics.clarity_natural:Brisque"),
     "niqe": (("clarity",), "metrics.clarity_natural:Niqe"),
     "dis": (("dynamic", "dynamic_magnitude"), "metrics.flow_dis:DisFlow"),
     "mobilefacenet": (("identity", "identity_rate"), "metrics.faces_lite:MobileFace"),
     "blaze-landmarks": (("anatomy",), "metrics.anatomy_lite:BlazeLandmarks"),
-    "lab-moments": (("colour", "contrast"), "metrics.colour:LabMoments"),
+    "lab-moments": (("colour", "contrast", "cast"), "metrics.colour:LabMoments"),
     "frame-difference": (("change",), "metrics.frozen:FrameDifference"),
 }
 """back-end → (metrics it measures, "module:class" or a factory)."""

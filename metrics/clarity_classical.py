@@ -1,0 +1,143 @@
+"""Clarity without weights: sharpness × cleanness × wholeness.
+
+Natural-scene-statistics models (BRISQUE, NIQE, PIQE; see metrics/clarity_natural.py) call a soft
+frame *better* when light noise is added to it, and generated video is soft. Here the three damages
+are estimated apart, each by a classical estimator that the other two hardly move:
+
+- sharpness = r / (r + 0.05), r = E(½,1) / E(1,4), where E(a,b) is the energy of the band between
+  Gaussian blurs of a and b pixels. Natural images have about as much energy in every octave
+  (Field 1987), so r is high for any sharp content, whatever its contrast, and falls with blur. The
+  noise's own share of each band's energy is subtracted.
+- cleanness = 1 / (1 + σ/5), σ the noise's standard deviation in grey levels, by Immerkær's mask
+  (1996) in the flattest quarter of the frame's blocks, where there is little else.
+- wholeness = 1 / (1 + β/2), β how much the steps between 8×8 blocks exceed their neighbours, in
+  units of the mean step (after Wang, Bovik and Evans 2000), for the grid position where it is most.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metrics.base import Frames, Measurement, Metric, PerFrame, ScoringContext, VideoInfo
+
+Grey = npt.NDArray[np.float32]
+"""Luma, 0..255, float32 [height, width]."""
+
+FINE = (0.5, 1.0)
+COARSE = (1.0, 4.0)
+HALF_SHARP = 0.05
+"""Band ratio of a frame blurred by about one pixel: sharpness ½."""
+HALF_CLEAN = 5.0
+"""Grey levels of noise at which it is plain to see."""
+HALF_WHOLE = 2.0
+"""Block steps of twice the mean step more than their neighbours: the block grid dominates."""
+BLOCK = 8
+MIN_SIDE = 2 * BLOCK
+
+IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+NORMAL_MEAN = math.sqrt(2 / math.pi)
+"""Mean of |x| for a standard normal x."""
+FLATTEST = 0.25
+ROUNDING = 1 / 12
+"""Variance, in grey levels², of rounding to whole numbers: white noise that any frame has."""
+TINY = 1e-6
+
+
+@cache
+def noise_gain(inner: float, outer: float) -> float:
+    """The share of white noise's variance that the band between two blurs lets through."""
+    return float(np.sum((_kernel(inner) - _kernel(outer)) ** 2))
+
+
+def _kernel(sigma: float) -> npt.NDArray[np.float64]:
+    import cv2
+
+    line = cv2.getGaussianKernel(41, sigma)
+    return np.asarray(line @ line.T, dtype=np.float64)
+
+
+def _blur(grey: Grey, sigma: float) -> Grey:
+    import cv2
+
+    return np.asarray(cv2.GaussianBlur(grey, (0, 0), sigma), dtype=np.float32)
+
+
+def noise_level(grey: Grey) -> float:
+    """σ of additive noise in grey levels, from the flattest quarter of 16×16 blocks.
+
+    In a block, Immerkær's estimate is the mean absolute response of his mask, rescaled.
+    """
+    import cv2
+
+    response = np.abs(cv2.filter2D(grey, -1, IMMERKAER)[1:-1, 1:-1])
+    height, width = response.shape
+    blocks = cv2.resize(
+        response,
+        (max(1, width // (2 * BLOCK)), max(1, height // (2 * BLOCK))),
+        interpolation=cv2.INTER_AREA,
+    )
+    flat = float(np.quantile(blocks, FLATTEST))
+    return flat / NORMAL_MEAN / float(np.linalg.norm(IMMERKAER))
+
+
+def band_ratio(grey: Grey, sigma: float) -> float:
+    """r = E(fine) / E(coarse), both without the energy of white noise of that σ."""
+    blurred = {width: _blur(grey, width) for width in {*FINE, *COARSE}}
+
+    def energy(inner: float, outer: float) -> float:
+        band = blurred[inner] - blurred[outer]
+        of_noise = max(sigma**2, ROUNDING) * noise_gain(inner, outer)
+        return max(float(np.mean(band * band, dtype=np.float64)) - of_noise, TINY)
+
+    return energy(*FINE) / energy(*COARSE)
+
+
+def block_steps(grey: Grey) -> float:
+    """β: by how many mean steps the steps of an 8×8 grid exceed those beside them."""
+    found = []
+    for lines in (grey, grey.T):
+        steps = np.abs(np.diff(lines, axis=1))
+        excess = np.mean(steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2, axis=0)
+        phases = [float(np.mean(excess[phase::BLOCK])) for phase in range(BLOCK)]
+        found.append(max(0.0, *phases) / (float(np.mean(steps)) + TINY))
+    return float(np.mean(found))
+
+
+def clarity(frame: Frames) -> float:
+    """Sharpness × cleanness × wholeness of a frame uint8 [height, width, 3]; 0..1.
+
+    NaN for a frame smaller than 16 pixels, or without any structure to judge (a flat colour).
+    """
+    import cv2
+
+    if min(frame.shape[:2]) < MIN_SIDE:
+        return float("nan")
+    grey = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+    if np.ptp(grey) == 0:
+        return float("nan")
+    sigma, beta = noise_level(grey), block_steps(grey)
+    ratio = band_ratio(grey, sigma)
+    sharpness = ratio / (ratio + HALF_SHARP)
+    cleanness = 1 / (1 + sigma / HALF_CLEAN)
+    wholeness = 1 / (1 + beta / HALF_WHOLE)
+    return sharpness * cleanness * wholeness
+
+
+class ClassicalClarity(Metric):
+    """Clarity of each frame by itself."""
+
+    backend = "classical"
+    metrics = ("clarity",)
+    uses = ()
+
+    def parameters(self) -> Mapping[str, Any]:
+        """The constants of the formula."""
+        return {"half": [HALF_SHARP, HALF_CLEAN, HALF_WHOLE], "bands": [FINE, COARSE]}
+
+    def begin(self, video: VideoInfo, context: ScoringContext) -> Measurement:
+        """Frame by frame."""
+        return PerFrame("clarity", clarity)
