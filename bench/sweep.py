@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -67,10 +67,10 @@ class OnSection(Protocol):
 class Maker(Protocol):
     """Makes a batch of videos of one variant."""
 
-    def sections(self, variant: Variant) -> int:
-        """How many sections a video of this variant has."""
+    def sections(self, variant: Variant, prompt: Prompt) -> int:
+        """How many sections the prompt's video has."""
 
-    def describe(self, variant: Variant) -> dict[str, Any]:
+    def describe(self, variant: Variant, prompt: Prompt) -> dict[str, Any]:
         """Fields of the record that are known before anything is made."""
 
     def make(
@@ -104,16 +104,32 @@ def batches(
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
     size: int,
+    alike: Callable[[Prompt], Hashable] = lambda prompt: None,
 ) -> list[Batch]:
-    """The cells of variants × prompts × seeds in batches of at most `size`, variant by variant."""
-    found = []
-    pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    for variant in variants:
-        for first in range(0, len(pairs), size):
-            part = pairs[first : first + size]
-            cells = tuple(study.cell(variant.name, prompt.id, seed) for prompt, seed in part)
-            found.append(Batch(variant, tuple(prompt for prompt, _ in part), cells))
-    return found
+    """The cells of variants × prompts × seeds in batches, variant by variant.
+
+    Args:
+        study, variants, prompts, seeds: what is asked.
+        size: cells in a batch, at most.
+        alike: what prompts of one batch must agree in (the size of their videos).
+    """
+    groups: dict[Hashable, list[tuple[Prompt, int]]] = {}
+    for prompt in prompts:
+        groups.setdefault(alike(prompt), []).extend((prompt, seed) for seed in seeds)
+    parts = [
+        pairs[first : first + size]
+        for pairs in groups.values()
+        for first in range(0, len(pairs), size)
+    ]
+    return [
+        Batch(
+            variant,
+            tuple(prompt for prompt, _ in part),
+            tuple(study.cell(variant.name, prompt.id, seed) for prompt, seed in part),
+        )
+        for variant in variants
+        for part in parts
+    ]
 
 
 class DiskFull(UserError):
@@ -220,8 +236,8 @@ class Sweep:
         try:
             if self._maker is None:
                 self._maker = self._make_maker()
-            common |= self._maker.describe(batch.variant)
-            sections = self._maker.sections(batch.variant)
+            common |= self._maker.describe(batch.variant, batch.prompts[0])
+            sections = self._maker.sections(batch.variant, batch.prompts[0])
             self.display.begin([cell.key for cell in missing], sections)
             requests = [
                 Request(prompt, cell.seed)

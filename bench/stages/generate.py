@@ -3,18 +3,19 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import files, prompts, suites
 from bench.claims import Worker
 from bench.errors import UserError
+from bench.making import maker, plans, sizes
 from bench.progress import Display, display
 from bench.prompts import Suite
 from bench.signals import Stop, Stopped
 from bench.study import Study
-from bench.sweep import Batch, DiskFull, Outcome, Sweep, batches
+from bench.sweep import Batch, DiskFull, Maker, Outcome, Sweep, batches
 from bench.variant import Variant
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -38,7 +39,7 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
     print(f"study={study.path}: {missing} of {total} cells to make", flush=True)
     stop = Stop(cfg["time_limit"], cfg["cluster"]["grace"])
     about = {"worker": str(cfg["worker"]), **_job()}
-    maker = _maker(cfg, study, variants, suite)
+    build = maker(cfg, variants, suite.prompts, sizes(cfg["video"]))
     outcome = Outcome()
     try:
         with (
@@ -46,7 +47,7 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
             Worker(study.path / "claims", lease=cfg["claims"]["lease"], about=about) as worker,
             display(missing) as shown,
         ):
-            sweep = _sweep(cfg, study, maker, shown, stop)
+            sweep = _sweep(cfg, study, build, shown, stop)
             outcome = sweep.outcome
             sweep.run(_from_here(work, cfg["worker"], cfg["workers"]), worker)
     except (KeyboardInterrupt, Stopped) as reason:
@@ -70,12 +71,14 @@ def ask(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> tuple[Study, Sui
     if not suite.prompts:
         raise UserError("prompts: none is left of the suite; change prompts.ids or prompts.tags")
     seeds = seed_list(cfg["seeds"])
+    alike = sizes(cfg["video"])
+    plans(cfg["video"], variants, map(alike, suite.prompts))  # what cannot be planned stops here
     study = Study.create(path, settings(cfg), configuration=cfg)
     suite = prompts.store(study, suite)
     study.ask(
         [variant.name for variant in variants], [prompt.id for prompt in suite.prompts], seeds
     )
-    return study, suite, batches(study, variants, suite.prompts, seeds, cfg["batch"])
+    return study, suite, batches(study, variants, suite.prompts, seeds, cfg["batch"], alike)
 
 
 def settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +105,9 @@ def seed_list(seeds: Any) -> list[int]:
 
 def unfinished(work: Sequence[Batch], *, retry: bool) -> Counter[str]:
     """Cells by status that a run would make: those without a record, and failed ones."""
-    found = Counter(cell.status or "pending" for batch in work for cell in batch.cells)
+    found: Counter[str] = Counter(
+        cell.status or "pending" for batch in work for cell in batch.cells
+    )
     del found["done"]
     if not retry:
         del found["failed"]
@@ -121,18 +126,13 @@ def _from_here(work: list[Batch], worker: int, workers: int) -> list[Batch]:
     return work[first:] + work[:first]
 
 
-def _maker(cfg: Mapping[str, Any], study: Study, variants: Sequence[Variant], suite: Suite) -> Any:
-    """Something that gives the maker when the first cell needs it."""
-    from bench.making import maker
-
-    return maker(cfg, study, variants, suite)
-
-
-def _sweep(cfg: Mapping[str, Any], study: Study, maker: Any, shown: Display, stop: Stop) -> Sweep:
+def _sweep(
+    cfg: Mapping[str, Any], study: Study, build: Callable[[], Maker], shown: Display, stop: Stop
+) -> Sweep:
     video = cfg["video"]
     return Sweep(
         study,
-        maker,
+        build,
         shown,
         stop,
         fps=video["fps"],

@@ -1,0 +1,176 @@
+"""Between the study and the generators: requests go in, videos and record fields come out."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import samplers
+from bench.plan import Plan
+from bench.prompts import Prompt
+from bench.sweep import Made, Maker, OnSection, Request
+from bench.variant import Variant
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def plans(
+    video: Mapping[str, Any], variants: Sequence[Variant], sizes: Iterable[Size]
+) -> dict[tuple[str, Size], Plan]:
+    """The plan of every variant at every size, made before anything else: errors come first.
+
+    Raises:
+        UserError: a variant that cannot be planned at some size.
+    """
+    return {
+        (variant.name, size): samplers.plan(
+            variant, height=size[0], width=size[1], seconds=video["seconds"], fps=video["fps"]
+        )
+        for size in dict.fromkeys(sizes)
+        for variant in variants
+    }
+
+
+class FromPlans:
+    """Makes videos by rolling out plans with one generator."""
+
+    def __init__(
+        self,
+        build: Callable[[], Any],
+        made: Mapping[tuple[str, Size], Plan],
+        size_of: Callable[[Prompt], Size],
+    ) -> None:
+        self._plans = made
+        self._size_of = size_of
+        self._generator = build()
+
+    def sections(self, variant: Variant, prompt: Prompt) -> int:
+        """How many sections the prompt's video has."""
+        return len(self._plan(variant, prompt).sections)
+
+    def describe(self, variant: Variant, prompt: Prompt) -> dict[str, Any]:
+        """Fields of the record that are known before anything is made."""
+        plan = self._plan(variant, prompt)
+        return {
+            "plan_digest": plan.digest,
+            "sampler": variant.sampler,
+            "section": variant.section,
+            "discrete": variant.discrete,
+            "latents": plan.latents,
+            "section_starts": plan.section_starts,
+        }
+
+    def make(
+        self, variant: Variant, requests: Sequence[Request], on_section: OnSection
+    ) -> Sequence[Made | Exception]:
+        """Videos of the requests; an exception for one that failed alone."""
+        from bench import rollout
+        from bench.generators import base
+
+        plan = self._plan(variant, requests[0].prompt)
+        asked = [
+            base.Request(
+                prompt_id=request.prompt.id,
+                text=request.prompt.text,
+                image=_image(request.prompt, self._size_of(request.prompt)),
+                seed=request.seed,
+                negative=request.prompt.negative,
+            )
+            for request in requests
+        ]
+        results = rollout.rollout(self._generator, variant, plan, asked, on_section=on_section)
+        return [
+            result if isinstance(result, Exception) else Made(result.frames, result.record)
+            for result in results
+        ]
+
+    def _plan(self, variant: Variant, prompt: Prompt) -> Plan:
+        return self._plans[variant.name, self._size_of(prompt)]
+
+
+def maker(
+    cfg: Mapping[str, Any],
+    variants: Sequence[Variant],
+    prompts: Sequence[Prompt],
+    size_of: Callable[[Prompt], Size],
+) -> Callable[[], Maker]:
+    """Something that builds the maker when the first cell needs it; plans are checked now.
+
+    Raises:
+        UserError: a variant that cannot be planned.
+    """
+    made = plans(cfg["video"], variants, map(size_of, prompts))
+
+    def build() -> Maker:
+        from bench import generators
+
+        if cfg["threads"]:
+            import torch
+
+            torch.set_num_threads(cfg["threads"])
+        return FromPlans(lambda: generators.build(generator_options(cfg)), made, size_of)
+
+    return build
+
+
+def generator_options(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The generator's group with what the command line says for all of the program."""
+    options = dict(cfg["generator"])
+    for key in ("device", "offline"):
+        if cfg[key] is not None and key in options:
+            options[key] = cfg[key]
+    return options
+
+
+def _image(prompt: Prompt, size: Size) -> Any:
+    """The prompt's first frame as an image; black where the prompt has none."""
+    from PIL import Image
+
+    if prompt.image is None:
+        return Image.new("RGB", (size[1], size[0]))
+    with Image.open(prompt.image) as image:
+        return image.convert("RGB")
+
+
+def sizes(video: Mapping[str, Any]) -> Callable[[Prompt], Size]:
+    """The size of a prompt's video: as configured, or the published bucket nearest to its image."""
+    known: dict[Path, Size] = {}
+
+    def size_of(prompt: Prompt) -> Size:
+        if video["height"] and video["width"]:
+            return video["height"], video["width"]
+        if prompt.image is None:
+            return bucket(*DEFAULT_SIZE)
+        if prompt.image not in known:
+            from PIL import Image
+
+            with Image.open(prompt.image) as image:
+                known[prompt.image] = bucket(image.height, image.width)
+        return known[prompt.image]
+
+    return size_of
+
+
+DEFAULT_SIZE: Size = (480, 832)
+BUCKETS: tuple[Size, ...] = (
+    (416, 960),
+    (448, 864),
+    (480, 832),
+    (512, 768),
+    (544, 704),
+    (576, 672),
+    (608, 640),
+    (640, 608),
+    (672, 576),
+    (704, 544),
+    (768, 512),
+    (832, 480),
+    (864, 448),
+    (960, 416),
+)
+"""The released code's sizes (height, width) around 640."""
+
+
+def bucket(height: int, width: int) -> Size:
+    """The published size whose shape is nearest to an image's: least |h·W − w·H|."""
+    return min(BUCKETS, key=lambda size: abs(height * size[1] - width * size[0]))

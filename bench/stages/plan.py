@@ -1,0 +1,53 @@
+"""stage=plan: print what a variant does section by section; no model is loaded."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.drawing import draw, rows
+from bench.plan import Plan
+from bench.samplers import plan as make_plan
+from bench.variant import Variant
+
+SIZE = (480, 832)
+"""Height and width where the configuration leaves them to the images: the paper's 480p."""
+
+
+def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
+    """Print the plan of every variant: sections, contexts, token counts; `json=true` for data."""
+    video = cfg["video"]
+    height, width = video["height"] or SIZE[0], video["width"] or SIZE[1]
+    for variant in variants:
+        plan = make_plan(
+            variant, height=height, width=width, seconds=video["seconds"], fps=video["fps"]
+        )
+        if cfg["json"]:
+            print(json.dumps({"variant": variant.name, **plan.to_json()}))
+        else:
+            _show(variant, plan, video["fps"])
+    return 0
+
+
+def _show(variant: Variant, plan: Plan, fps: float) -> None:
+    """One plan as a heading, a table and a drawing."""
+    console = Console(highlight=False)
+    seconds = plan.frames / fps
+    console.print(
+        f"{variant.name}: {variant.sampler}, {len(plan.sections)} sections of g{variant.section}, "
+        f"{plan.latents} latents, {plan.frames} frames, {seconds:.2f} s at {fps:g} fps, "
+        f"{plan.width}×{plan.height}",
+        markup=False,
+    )
+    found = rows(plan)
+    table = Table(box=None, pad_edge=False)
+    for column in found[0]:
+        right = column in ("section", "context tokens", "tokens")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    for row in found:
+        table.add_row(*row.values())
+    console.print(table)
+    console.print(draw(plan), markup=False, soft_wrap=True)
+    console.print(f"digest {plan.digest}\n", markup=False)

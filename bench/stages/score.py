@@ -1,0 +1,98 @@
+"""stage=score: measure the study's finished videos; several processes share the work."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bench.claims import Worker
+from bench.errors import UserError
+from bench.files import sweep
+from bench.signals import Stop, Stopped
+from bench.study import Cell, Study
+from bench.sweep import POLL
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def run(cfg: Mapping[str, Any]) -> int:
+    """Score every finished cell that lacks a current score of some metric of the set.
+
+    Raises:
+        UserError: no study, no finished video in it, or a wrong metric set.
+    """
+    from metrics.score import Job, Scores, score_many
+
+    study = Study.open(cfg["study"])
+    cells = [cell for cell in study.cells() if cell.status == "done"]
+    if not cells:
+        raise UserError(f"study={study.path}: no finished video in it; run stage=generate first")
+    cells = cells[(first := len(cells) * cfg["worker"] // cfg["workers"]) :] + cells[:first]
+    stop = Stop(cfg["time_limit"], cfg["cluster"]["grace"])
+    done = 0
+
+    def job(cell: Cell) -> Job:
+        record = cell.record()
+        assert record is not None
+        image = record.reference_image
+        return Job(
+            video=cell.video,
+            folder=cell.folder,
+            prompt=record.prompt_text or None,
+            reference=study.path / image if image else None,
+            section_starts=tuple(record.section_starts),
+            name=cell.key.path,
+        )
+
+    def told(job: Job, scores: Scores | None, number: int, total: int) -> None:
+        nonlocal done
+        done += 1
+        what = "kept" if scores is None else f"scored, {time.monotonic() - told_at[0]:.1f} s"
+        told_at[0] = time.monotonic()
+        print(f"[{done}/{len(cells)}] {job.title}: {what}", flush=True)
+
+    told_at = [time.monotonic()]
+    options = {key: cfg[key] for key in ("device", "offline") if cfg[key] is not None}
+    try:
+        with (
+            stop.listening(),
+            Worker(study.path / "claims", lease=cfg["claims"]["lease"]) as worker,
+        ):
+            jobs = (job(cell) for cell in _claimed(cells, worker, stop, wait=cfg["claims"]["wait"]))
+            tally = score_many(jobs, cfg["metrics"], on_job=told, **options)
+    except (KeyboardInterrupt, Stopped):
+        print("\nstopped; run the same command to continue", flush=True)
+        return INTERRUPTED
+    for metric, reason in sorted(tally.absent.items()):
+        print(f"no {metric}: {reason}")
+    for title, reason in sorted(tally.failed.items()):
+        print(f"failed: {title}: {reason}")
+    left = len(cells) - done
+    print(f"study={study.path}: {done} of {len(cells)} videos are scored", flush=True)
+    return OK if tally.ok and not left else FAILED
+
+
+def _claimed(cells: list[Cell], worker: Worker, stop: Stop, *, wait: bool) -> Iterator[Cell]:
+    """The cells one by one, each held while it is measured; others' cells come round again.
+
+    A cell that somebody else has measured meanwhile is given as well: looking at its scores costs
+    little and finds them there.
+    """
+    while cells:
+        busy = []
+        for cell in cells:
+            if stop.soon:
+                return
+            work = [cell.work("score")]
+            if not worker.claim(work):
+                busy.append(cell)
+                continue
+            try:
+                yield cell
+            finally:
+                sweep(cell.folder, mine=True)
+                worker.release(work)
+        if not wait:
+            return
+        cells = busy
+        if cells:
+            time.sleep(POLL)
