@@ -1,0 +1,245 @@
+"""Sweeps: a kill loses nothing, nobody makes a cell twice, and a failure stays where it is."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import sweep as sweep_module
+from bench.signals import Stop, Stopped
+from bench.study import Study
+from bench.sweep import DiskFull, Made, OnSection, Request
+from bench.variant import Variant
+from tests.bench.sweeping import VARIANTS, Noise, sweep, work_of
+
+ROOT = Path(__file__).parents[2]
+STUDY_FILES = {"video.mp4", "cell.json"}
+
+
+def start(
+    study: Path, prompts: int, batch: int, pause: float, log: Path
+) -> subprocess.Popen[bytes]:
+    program = [sys.executable, "-m", "tests.bench.sweeping", str(study)]
+    arguments = [str(prompts), str(batch), str(pause), str(log)]
+    return subprocess.Popen([*program, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def videos(study: Path) -> dict[str, bytes]:
+    paths = (study / "cells").glob("*/*/video.mp4")
+    return {str(path.relative_to(study)): path.read_bytes() for path in paths}
+
+
+def strays(study: Path) -> list[str]:
+    """Files that a finished study should not have."""
+    cells = {path for name in STUDY_FILES for path in (study / "cells").glob(f"*/*/{name}")}
+    asked = {study / "study.yaml", *(study / "asked").glob("????????????????.json")}
+    found = {path for path in study.rglob("*") if path.is_file()}
+    empty = [path for path in study.rglob("*") if path.is_dir() and not list(path.iterdir())]
+    return sorted(map(str, [*(found - cells - asked), *empty]))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The study that ran through, in batches of two."""
+    study = Study.create(tmp_path_factory.mktemp("reference") / "study")
+    outcome = sweep(study, work_of(study, 3, 2))
+    assert (outcome.made, outcome.failed, outcome.left) == (12, {}, 0)
+    return videos(study.path)
+
+
+def test_killed_at_random_points_it_gives_the_same_bytes_and_no_strays(
+    tmp_path: Path, reference: dict[str, bytes]
+) -> None:
+    study, rng = tmp_path / "study", random.Random(7)
+    for _ in range(4):
+        process = start(study, 3, 2, 0.02, tmp_path / "log")
+        time.sleep(rng.uniform(0.7, 1.6))
+        process.kill()
+        process.wait()
+    assert start(study, 3, 2, 0.0, tmp_path / "log").wait() == 0
+    assert videos(study) == reference
+    assert strays(study) == []
+
+
+def test_three_processes_share_the_work_and_make_no_cell_twice(
+    tmp_path: Path, reference: dict[str, bytes]
+) -> None:
+    study, log = tmp_path / "study", tmp_path / "log"
+    processes = [start(study, 3, 2, 0.1, log) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert videos(study) == reference
+    assert set(Counter(log.read_text().split()).values()) == {1}
+    assert strays(study) == []
+
+
+def test_a_batch_that_lacks_one_cell_gives_the_bytes_of_the_whole_batch(
+    tmp_path: Path, reference: dict[str, bytes]
+) -> None:
+    study = Study.create(tmp_path / "study")
+    work = work_of(study, 3, 2)
+    sweep(study, work)
+    for name in ("video.mp4", "cell.json"):
+        (work[1].cells[1].folder / name).unlink()
+    assert sweep(study, work).made == 1
+    assert videos(study.path) == reference
+
+
+def test_a_finished_study_loads_no_generator(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    work = work_of(study, 1, 1)
+    sweep(study, work)
+
+    def refuse() -> Noise:
+        raise AssertionError("a generator was loaded")
+
+    outcome = sweep(study, work, refuse)
+    assert (outcome.made, outcome.failed) == (0, {})
+
+
+class Failing(Noise):
+    """Fails for one prompt: alone in its batch, or with all of it."""
+
+    def __init__(self, error: Exception, *, alone: bool) -> None:
+        super().__init__()
+        self.error = error
+        self.alone = alone
+
+    def make(
+        self, variant: Variant, requests: Sequence[Request], on_section: OnSection
+    ) -> Sequence[Made | Exception]:
+        made = list(super().make(variant, requests, on_section))
+        for place, request in enumerate(requests):
+            if request.prompt.id == "p1":
+                if not self.alone:
+                    raise self.error
+                made[place] = self.error
+        return made
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "alone", "kind", "message", "lost"),
+    [
+        (RuntimeError("latents are not finite\nin section 3"), True, "RuntimeError",
+         "latents are not finite", 4),
+        (OutOfMemoryError("tried to allocate"), False, "OutOfMemoryError",
+         "CUDA out of memory (batch=2: try a smaller one)", 4),
+    ],
+)  # fmt: skip
+def test_a_failure_stays_in_its_cells_and_is_tried_again_by_the_next_run(
+    tmp_path: Path,
+    reference: dict[str, bytes],
+    error: Exception,
+    alone: bool,
+    kind: str,
+    message: str,
+    lost: int,
+) -> None:
+    study = Study.create(tmp_path / "study")
+    work = work_of(study, 3, 2)
+    outcome = sweep(study, work, lambda: Failing(error, alone=alone))
+    assert (outcome.made, len(outcome.failed)) == (12 - lost, lost)
+    record = study.cell(VARIANTS[0].name, "p1", 0).record()
+    assert record is not None
+    assert record.error is not None
+    assert (record.error.kind, record.error.message) == (kind, message)
+    assert "Traceback" in record.error.traceback
+    assert sweep(study, work, retry=False).made == 0
+    assert sweep(study, work).made == lost
+    assert videos(study.path) == reference
+    assert strays(study.path) == []
+
+
+def test_a_full_disk_stops_the_sweep_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: dict[str, bytes]
+) -> None:
+    study = Study.create(tmp_path / "study")
+    work = work_of(study, 3, 2)
+    written = 0
+    real = sweep_module.write_video
+
+    def write(path: Path, *arguments: Any, **options: Any) -> Any:
+        nonlocal written
+        written += 1
+        if written == 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(sweep_module, "write_video", write)
+    with pytest.raises(DiskFull, match="No space left on device") as error:
+        sweep(study, work)
+    assert "\n" not in str(error.value)
+    assert len(videos(study.path)) == 3
+    monkeypatch.undo()
+    sweep(study, work)
+    assert videos(study.path) == reference
+
+
+def test_the_preview_grows_and_goes(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    work = work_of(study, 1, 1, seeds=[0])
+    seen: list[int] = []
+
+    class Looking(Noise):
+        def make(
+            self, variant: Variant, requests: Sequence[Request], on_section: OnSection
+        ) -> Sequence[Made | Exception]:
+            def look(*arguments: Any) -> None:
+                on_section(*arguments)
+                paths = study.path.glob("cells/*/*/preview.mp4")
+                seen.append(sum(path.stat().st_size for path in paths))
+
+            return super().make(variant, requests, look)
+
+    sweep(study, work, Looking, preview=True)
+    assert seen[0] < seen[1] < seen[2]
+    assert strays(study.path) == []
+
+
+@pytest.mark.parametrize(("number", "error"), [(2, KeyboardInterrupt), (15, Stopped)])
+def test_an_interrupt_keeps_what_is_finished_and_leaves_no_claims(
+    tmp_path: Path, number: int, error: type[BaseException]
+) -> None:
+    study = Study.create(tmp_path / "study")
+    work = work_of(study, 2, 1)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
+    timer.start()
+    with pytest.raises(error):
+        sweep(study, work, lambda: Noise(0.07))
+    assert 0 < len(videos(study.path)) < 8
+    assert not (study.path / "claims").exists()
+    sweep(study, work)
+    assert strays(study.path) == []
+
+
+def test_the_warning_of_a_time_limit_lets_the_cell_at_hand_finish(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    work = work_of(study, 4, 1)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    outcome = sweep(study, work, lambda: Noise(0.06), Stop(grace=60))
+    assert outcome.made >= 1
+    assert outcome.left == 16 - outcome.made
+    assert len(videos(study.path)) == outcome.made
+
+
+def test_a_cell_that_takes_longer_than_the_warning_allows_is_dropped(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    work = work_of(study, 1, 1)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    with pytest.raises(Stopped):
+        sweep(study, work, lambda: Noise(0.5), Stop(grace=5))
+    assert videos(study.path) == {}
+    assert not (study.path / "claims").exists()
