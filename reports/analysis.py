@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ablations.tables import Block, block_of, place_of
 from bench.errors import UserError
 from reports.columns import Column, Measured, measure, paper_columns
+from reports.human import Human, rate
 from reports.load import Results
 from reports.statistics import (
     Difference,
@@ -79,7 +80,7 @@ class Analysis:
     baseline: Entrant | None
     prompt: Labels
     notes: tuple[str, ...] = ()
-    human: Any = field(default=None)
+    human: Human | None = None
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -209,31 +210,29 @@ def _scaled(one: Estimate, scale: float) -> Estimate:
     )
 
 
-def analyse(results: Results, *, baseline: str | None = None) -> Analysis:
+def analyse(
+    results: Results, *, baseline: str | None = None, question: str | None = None
+) -> Analysis:
     """Compute what a report says.
 
     Args:
         results: what `reports.load` gave.
         baseline: the variant that differences are taken to; by default the vanilla one with most
             videos, or the first variant.
+        question: which of the arena's questions ELO is of; by default the one with most votes.
 
     Raises:
         UserError: the baseline is not a variant of the study.
     """
     variants = _entrants(results.cells)
     prompt = pd.factorize(results.cells["prompt_id"])[0].astype(np.int64)
+    human, told = rate(results.votes, question)
     analysis = Analysis(
-        results,
-        measure(results),
-        variants,
-        _baseline(variants, baseline),
-        prompt,
+        results, measure(results), variants, _baseline(variants, baseline), prompt, human=human
     )
     from reports.missing import notes
 
-    return Analysis(
-        results, analysis.measured, variants, analysis.baseline, prompt, tuple(notes(analysis))
-    )
+    return replace(analysis, notes=(*notes(analysis), *told))
 
 
 def _entrants(cells: pd.DataFrame) -> tuple[Entrant, ...]:

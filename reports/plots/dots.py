@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from reports.analysis import Analysis
 from reports.plots.figure import Plot
-from reports.plots.style import FAINT, MONO, look
+from reports.plots.style import FAINT, INK, MONO, look
 
 ROW = 0.27
 """Inches a variant."""
@@ -44,35 +44,32 @@ def ratings(analysis: Analysis) -> Plot | None:
     """ELO of every variant with its interval."""
     if analysis.human is None:
         return None
-    rated = [
-        (e.name, analysis.human.of(e.name), place) for place, e in enumerate(analysis.variants)
+    shown = [
+        (analysis.human.of(entrant.name), place) for place, entrant in enumerate(analysis.variants)
     ]
-    shown = [(name, one, place) for name, one, place in rated if one is not None]
-    if not shown:
+    found = [(one, place) for one, place in shown if one is not None]
+    if not found:
         return None
-    shown.sort(key=lambda item: -item[1].elo)
-    figure = Figure(figsize=(7.5, 1.1 + ROW * len(shown)), layout="constrained")
+    found.sort(key=lambda item: -item[0].rating)
+    figure = Figure(figsize=(8.5, 1.1 + ROW * len(found)), layout="constrained")
     panel = figure.subplots()
-    for row, (_, one, place) in enumerate(shown):
-        dot(panel, row, one.elo, one.low, one.high, style=place)
+    for row, (one, place) in enumerate(found):
+        dot(panel, row, one.rating, one.low, one.high, style=place)
+        panel.plot([one.elo], [row], marker="|", markersize=9, color=INK, linestyle="none")
+        between = str(one.best) if one.best == one.worst else f"{one.best}–{one.worst}"
         panel.annotate(
-            f"{one.rank}",
-            (1.01, row),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=8,
+            between, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=8
         )
-    panel.annotate(
-        "Rank", (1.01, -0.85), xycoords=("axes fraction", "data"), va="center", fontsize=8
-    )
-    rows(panel, len(shown))
-    names(panel, [name for name, _, _ in shown])
-    panel.set_xlabel("ELO (K = 32)")
+    panel.set_title("rank from–to", loc="right", fontsize=8, fontweight="normal")
+    rows(panel, len(found))
+    names(panel, [one.variant for one, _ in found])
+    panel.set_xlabel("rating (Elo scale)")
     return Plot(
         "ratings",
         "Human ratings",
-        f"ELO of {len(shown)} variants from {analysis.human.votes} votes with 95 % intervals, "
-        "clustered by rater. Further right is better; variants of one rank are not told apart.",
+        f"From {analysis.human.counted} votes. Dots: Bradley-Terry ratings with 95 % intervals, "
+        f"clustered by {analysis.human.board.by}; strokes: ELO with K = 32 as in the paper. "
+        "Further right is better.",
         figure,
     )
 

@@ -15,9 +15,13 @@ NUMBERS_UP_TO = 14
 
 def win_rates(analysis: Analysis) -> Plot | None:
     """Share of the votes that the row's variant won against the column's, ties as half."""
-    if analysis.human is None or analysis.human.wins is None:
+    if analysis.human is None:
         return None
-    order, rates, counts = analysis.human.wins
+    found = analysis.human.board.win_rates
+    order = [row.variant for row in analysis.human.board.rows]
+    places = [found.variants.index(name) for name in order]
+    rates = found.rate[np.ix_(places, places)]
+    counts = (found.wins + found.wins.T + found.ties)[np.ix_(places, places)]
     number = len(order)
     size = max(4.0, 0.55 * number)
     figure = Figure(figsize=(size + 3.2, size + 0.4), layout="constrained")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reports.analysis import Analysis
 from reports.reference import reference
-from reports.tables import costs, counts, evidence, scores
+from reports.tables import costs, counts, evidence, ratings, scores
 from reports.tables.formats import to_csv, to_latex, to_markdown, write
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table, ranked
 
@@ -30,6 +30,7 @@ def all_tables(analysis: Analysis) -> dict[str, Table]:
         scores.by_sampler(analysis),
         scores.by_packing(analysis),
         scores.alternatives(analysis),
+        ratings.ratings(analysis),
         evidence.differences(analysis),
         scores.others(analysis),
         costs.costs(analysis),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from reports.analysis import Analysis
+from reports.columns import Column
+from reports.human import agreement
 from reports.statistics import detectable, prompts_needed, rank_correlation
+from reports.statistics.clusters import EMPTY, Floats
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table
 
 SIGNIFICANT = 0.05
@@ -145,52 +148,61 @@ def variance(analysis: Analysis) -> Table | None:
     )
 
 
-def means(analysis: Analysis, column: object) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def means(analysis: Analysis, column: Column) -> Floats:
     """`[variants]` mean of each variant in a column."""
-    values = [analysis.estimate(entrant, column).value for entrant in analysis.variants]  # type: ignore[arg-type]
+    values = [analysis.estimate(entrant, column).value for entrant in analysis.variants]
     return np.array(values, dtype=np.float64)
 
 
 def correlation(analysis: Analysis) -> Table | None:
-    """How each metric orders the variants, compared with people and with Dynamic."""
-    if len(analysis.variants) < 3 or not analysis.scored:
+    """How each metric orders variants and videos, compared with people and with Dynamic."""
+    if not analysis.scored or (len(analysis.variants) < 3 and analysis.human is None):
         return None
+    human = analysis.human
     people = np.full(len(analysis.variants), np.nan)
-    if analysis.human is not None:
-        rated = [analysis.human.of(entrant.name) for entrant in analysis.variants]
-        people = np.array([np.nan if one is None else one.elo for one in rated])
-    dynamic = next(
-        (c for c in analysis.scored if (c.metric, c.segment) == ("dynamic", "all")), None
-    )
+    if human is not None:
+        rated = [human.of(entrant.name) for entrant in analysis.variants]
+        people = np.array([np.nan if one is None else one.rating for one in rated])
+    dynamic = np.full(len(analysis.variants), np.nan)
+    for column in analysis.scored:
+        if (column.metric, column.segment) == ("dynamic", "all"):
+            dynamic = means(analysis, column)
     rows = []
     for column in analysis.scored:
         own = means(analysis, column)
+        itself = (column.metric, column.segment) == ("dynamic", "all")
         entries: list[Entry] = []
-        for other in (people, None if dynamic is None else means(analysis, dynamic)):
-            if other is None or (column is dynamic and other is not people):
-                entries += [Number(np.nan), Number(np.nan)]
-                continue
+        for other in (people, np.full_like(own, np.nan) if itself else dynamic):
             found = rank_correlation(own, other)
-            entries += [
-                Number(found.rho, found.low, found.high, 2, sign=True),
-                Number(found.p, digits=3),
-            ]
+            entries.append(Number(found.rho, found.low, found.high, 2, sign=True))
+            entries.append(Number(found.p, digits=3))
+        agrees = EMPTY
+        if human is not None and "seed" in human.votes.columns:
+            higher = column.higher_is_better is not False
+            values = analysis.measured.of(column)
+            agrees = agreement(human.votes, analysis.cells, analysis.prompt, values, higher)
+        entries.append(Number(100 * agrees.value, 100 * agrees.low, 100 * agrees.high, 1))
+        entries.append(Number(float(agrees.videos), digits=0))
         rows.append(Row(column.title, tuple(entries)))
     return Table(
         "correlation",
-        "Rank correlation over variants",
+        "Agreement of metrics with people and with Dynamic",
         "Metric",
         (
-            Heading("rho_elo", "ρ with ELO"),
-            Heading("p_elo", "p"),
+            Heading("rho_rating", "ρ with rating"),
+            Heading("p_rating", "p"),
             Heading("rho_dynamic", "ρ with Dynamic"),
             Heading("p_dynamic", "p"),
+            Heading("agrees", "Agrees with votes, %"),
+            Heading("votes", "Votes"),
         ),
         (Block("", tuple(rows)),),
         (
             f"Spearman's ρ over {len(analysis.variants)} variants. A drift that people dislike has "
-            "a negative ρ with ELO; a drift that grows with motion a positive one with Dynamic.",
-            *(() if analysis.human is not None else ("No votes, so nothing to compare with.",)),
+            "a negative ρ with the rating; one that grows with motion a positive ρ with Dynamic.",
+            "Agrees with votes: how often the preferred video has the better score (50 is chance), "
+            "among votes for one side; intervals clustered by prompt.",
+            *(() if human is not None else ("No votes, so no people to agree with.",)),
         ),
     )
 

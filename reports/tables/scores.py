@@ -15,7 +15,7 @@ from reports.tables.table import Block, Entry, Heading, Number, Row, Table, rank
 MADE = Heading("made", "Videos", numeric=False)
 HUMAN = (Heading("elo", "ELO", "higher"), Heading("rank", "Rank", "lower"))
 
-INTERVALS = "Intervals are 95 %, clustered by prompt; ELO's by rater."
+INTERVALS = "Intervals are 95 %, clustered by prompt. ELO and rank: see the table of ratings."
 
 
 def heading(column: Column) -> Heading:
@@ -37,8 +37,8 @@ def human(analysis: Analysis, entrant: Entrant) -> tuple[Number, Number]:
     if rated is None:
         return Number(np.nan, digits=0), Number(np.nan, digits=0)
     return (
-        Number(rated.elo, rated.low, rated.high, digits=0),
-        Number(rated.rank, digits=0),
+        Number(rated.elo, digits=0),
+        Number(float(rated.elo_rank), digits=0),
     )
 
 

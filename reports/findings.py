@@ -1,0 +1,110 @@
+"""What a study found, in a few sentences that say how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from reports.analysis import Analysis, Entrant
+from reports.columns import Column
+from reports.tables.evidence import SIGNIFICANT
+from reports.tables.table import Number
+
+EQUAL = "Differences between variants are not larger than chance in any column."
+
+
+def findings(analysis: Analysis) -> Iterator[str]:
+    """Sentences for the top of the page; none for a study that can tell nothing."""
+    yield from _drift(analysis)
+    yield from _dynamic(analysis)
+    yield from _variance(analysis)
+    yield from _people(analysis)
+    if analysis.differences and not any(
+        tested.p_holm < SIGNIFICANT for tested in analysis.differences.values()
+    ):
+        yield EQUAL
+
+
+def _best(analysis: Analysis, column: Column) -> Entrant | None:
+    found = [
+        (analysis.estimate(entrant, column).value, place)
+        for place, entrant in enumerate(analysis.variants)
+    ]
+    found = [(value, place) for value, place in found if np.isfinite(value)]
+    if len(found) < 2:
+        return None
+    pick = max(found) if column.higher_is_better else min(found)
+    return analysis.variants[pick[1]]
+
+
+def _said(analysis: Analysis, entrant: Entrant, column: Column) -> str:
+    one = analysis.estimate(entrant, column)
+    number = Number(one.value, one.low, one.high, 2 if column.scale == 100.0 else 3)
+    return f"{number.shown} {number.interval}".strip()
+
+
+def _drift(analysis: Analysis) -> Iterator[str]:
+    columns = [column for column in analysis.scored if column.segment == "drift"]
+    best: dict[str, list[Column]] = {}
+    for column in columns:
+        entrant = _best(analysis, column)
+        if entrant is not None:
+            best.setdefault(entrant.name, []).append(column)
+    for name, won in sorted(best.items(), key=lambda item: -len(item[1])):
+        entrant = next(e for e in analysis.variants if e.name == name)
+        shown = ", ".join(f"{c.title} {_said(analysis, entrant, c)}" for c in won)
+        proven = [
+            c.title
+            for c in won
+            if (name, c) in analysis.differences
+            and analysis.differences[name, c].p_holm < SIGNIFICANT
+        ]
+        base = analysis.baseline
+        sure = ""
+        if base is not None and base.name == name:
+            sure = ""
+        elif base is not None:
+            sure = (
+                f"; less than {base.name} beyond chance in {', '.join(proven)}"
+                if proven
+                else f"; not beyond chance against {base.name}"
+            )
+        yield f"{name} drifts least in {len(won)} of {len(columns)} metrics: {shown}{sure}."
+
+
+def _dynamic(analysis: Analysis) -> Iterator[str]:
+    for column in analysis.scored:
+        if (column.metric, column.segment) == ("dynamic", "all"):
+            best = _best(analysis, column)
+            if best is not None:
+                values = [analysis.estimate(entrant, column).value for entrant in analysis.variants]
+                if np.nanmax(values) - np.nanmin(values) > 1e-9:
+                    yield f"{best.name} moves most: {column.title} {_said(analysis, best, column)}."
+
+
+def _variance(analysis: Analysis) -> Iterator[str]:
+    for column in analysis.scored:
+        if (column.metric, column.segment) != ("clarity", "drift"):
+            continue
+        shares = {share.factor: share for share in analysis.variance[column].shares}
+        told = [
+            f"{name} {100 * max(0.0, shares[name].share):.0f} %"
+            for name in ("sampler", "packing", "section", "prompt", "seed", "shared")
+            if name in shares
+        ]
+        if len(analysis.variants) > 1 and told:
+            yield f"Of the variance of {column.title} between videos go with: {', '.join(told)}."
+
+
+def _people(analysis: Analysis) -> Iterator[str]:
+    human = analysis.human
+    if human is None or len(human.board.rows) < 2:
+        return
+    best = human.board.rows[0]
+    simulated = " (simulated votes)" if human.board.simulated else ""
+    rank = str(best.best) if best.best == best.worst else f"{best.best} to {best.worst}"
+    yield (
+        f"{best.variant} is rated highest{simulated}: ELO {best.elo:.0f}; its true rank is {rank} "
+        f"among {len(human.board.rows)}, from {human.counted} votes."
+    )

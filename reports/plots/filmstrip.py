@@ -1,0 +1,183 @@
+"""Filmstrips: five frames of one scene, one row a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from reports.analysis import Analysis, Entrant
+from reports.plots.figure import Plot
+from reports.plots.over_time import MOST_VARIANTS, chosen
+from reports.plots.style import FAINT, MONO
+
+Frame = NDArray[np.uint8]
+
+MOMENTS = (("start", 0.0), ("quarter", 0.25), ("half", 0.5), ("three quarters", 0.75), ("end", 1.0))
+WIDTH = 240
+"""Pixels of a frame; larger videos are scaled down to it."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One variant's row: its frames, or why there are none."""
+
+    variant: str
+    frames: tuple[Frame, ...]
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Filmstrip:
+    """One scene over the variants."""
+
+    prompt_id: str
+    seed: int
+    text: str
+    strips: tuple[Strip, ...]
+
+    @property
+    def name(self) -> str:
+        """The files' name."""
+        return f"filmstrip_{self.prompt_id}_{self.seed}"
+
+
+def filmstrips(
+    analysis: Analysis, number: int = 3, scenes: Sequence[str] = (), seed: int = 0
+) -> list[Filmstrip]:
+    """Filmstrips of chosen scenes, or of scenes drawn at random among those that most variants made.
+
+    Args:
+        analysis: the study.
+        number: how many are drawn.
+        scenes: `PROMPT_SEED` names to show instead.
+        seed: of the draw.
+
+    Raises:
+        UserError: a scene that the study does not have.
+    """
+    shown = chosen(analysis)
+    if not shown:
+        return []
+    cells = analysis.cells
+    name = cells["prompt_id"].astype(str) + "_" + cells["seed"].astype(str)
+    done = (cells["state"] == "done") & cells["variant"].isin([entrant.name for entrant in shown])
+    counts = name[done].value_counts()
+    if scenes:
+        if unknown := [scene for scene in scenes if scene not in set(name)]:
+            raise UserError(
+                f"report.scenes: no cell {unknown[0]!r} in this study; scenes are PROMPT_SEED"
+            )
+        picked = list(scenes)
+    else:
+        best = sorted(counts.index[counts == counts.max()]) if len(counts) else []
+        order = np.random.default_rng(seed).permutation(len(best))
+        picked = [best[place] for place in sorted(order[:number])]
+    return [_filmstrip(analysis, shown, name == scene) for scene in picked]
+
+
+def _filmstrip(analysis: Analysis, shown: Sequence[Entrant], rows: object) -> Filmstrip:
+    part = analysis.cells[rows]
+    first = part.iloc[0]
+    strips = []
+    for entrant in shown:
+        own = part[part["variant"] == entrant.name]
+        if own.empty:
+            strips.append(Strip(entrant.name, (), "not asked for"))
+            continue
+        cell = own.iloc[0]
+        if cell["state"] != "done":
+            reason = cell["error_message"] or cell["state"]
+            strips.append(Strip(entrant.name, (), f"{cell['state']}: {reason}"))
+            continue
+        try:
+            frames = frames_of(Path(cell["folder"]) / "video.mp4")
+            strips.append(Strip(entrant.name, frames))
+        except UserError as error:
+            strips.append(Strip(entrant.name, (), str(error)))
+    return Filmstrip(
+        str(first["prompt_id"]), int(first["seed"]), str(first["prompt_text"]), tuple(strips)
+    )
+
+
+def frames_of(video: Path, width: int = WIDTH) -> tuple[Frame, ...]:
+    """The frames at `MOMENTS` of a video, `[H, W, 3]`, at most `width` wide.
+
+    Only the stretch before each frame is decoded, from its key frame on.
+
+    Raises:
+        UserError: the video is not there or cannot be decoded.
+    """
+    import av
+
+    try:
+        with av.open(str(video)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            count = stream.frames or sum(1 for _ in container.decode(stream))
+            found: dict[int, Frame] = {}
+            wanted = [round(share * (count - 1)) for _, share in MOMENTS]
+            rate, base = stream.average_rate, stream.time_base
+            if rate is None or base is None or not count:
+                raise UserError(f"{video.name}: no frames")
+            begin = stream.start_time or 0
+            for index in dict.fromkeys(wanted):
+                target = begin + round(index / rate / base)
+                container.seek(max(0, target), stream=stream, backward=True)
+                last = None
+                for frame in container.decode(stream):
+                    last = frame
+                    if frame.pts is not None and frame.pts >= target:
+                        break
+                if last is None:
+                    raise UserError(f"{video.name}: frame {index} cannot be decoded")
+                wide = min(width, last.width)
+                high = max(1, round(last.height * wide / last.width))
+                scaled = last.reformat(width=wide, height=high, format="rgb24")
+                found[index] = scaled.to_ndarray()
+            return tuple(found[index] for index in wanted)
+    except (av.FFmpegError, IndexError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{video.name} cannot be read: {reason}") from None
+
+
+def draw(filmstrip: Filmstrip) -> Plot:
+    """A filmstrip as a plot."""
+    strips = filmstrip.strips
+    sizes = [strip.frames[0].shape for strip in strips if strip.frames]
+    aspect = sizes[0][0] / sizes[0][1] if sizes else 0.6
+    wide = 10.5 / len(MOMENTS)
+    figure = Figure(
+        figsize=(10.5, 0.35 + (wide * aspect + 0.27) * len(strips)), layout="constrained"
+    )
+    grid = figure.subplots(len(strips), len(MOMENTS), squeeze=False)
+    for row, strip in enumerate(strips):
+        for place, (title, _) in enumerate(MOMENTS):
+            panel = grid[row, place]
+            panel.set_axis_off()
+            if strip.frames:
+                panel.imshow(strip.frames[place], interpolation="lanczos")
+            if row == 0:
+                panel.text(
+                    1.0, 1.02, title, transform=panel.transAxes, ha="right", fontsize=8, color=FAINT
+                )
+        grid[row, 0].text(
+            0.0,
+            1.03,
+            strip.variant + (f"  ({strip.missing[:90]})" if strip.missing else ""),
+            transform=grid[row, 0].transAxes,
+            fontfamily=MONO,
+            fontsize=7.5,
+        )
+    cut = f" At most {MOST_VARIANTS} variants are shown." if len(strips) == MOST_VARIANTS else ""
+    return Plot(
+        filmstrip.name,
+        f"{filmstrip.prompt_id}, seed {filmstrip.seed}",
+        f"{filmstrip.text}{cut}",
+        figure,
+    )
