@@ -5,6 +5,7 @@ and random, or full and drawn; no weight file is needed.
 """
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -276,9 +277,10 @@ def test_clarity_equals_musiq_frame_by_frame(tiny_musiq, carphone, measure):
 
 
 def test_the_published_linear_head_is_read_checked_and_applied(
-    tiny_clip, carphone, measure, monkeypatch
+    tiny_clip, carphone, measure, monkeypatch, tmp_path
 ):
-    monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(GOLDEN))
+    shutil.copy(GOLDEN / "sa_0_4_vit_l_14_linear.pth", tmp_path)
+    monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("metrics.aesthetic.load_clip", lambda name, device: tiny_clip)
     metric = LaionLinear()
     metric.load("cpu")
