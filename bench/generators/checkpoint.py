@@ -1,0 +1,195 @@
+"""Load a checkpoint in diffusers' layout, and say in one line what is wrong with it.
+
+A checkpoint is a folder or a hub id with nine components. The 13B checkpoints are published in
+parts: the transformer and the image encoder may come from other places than the rest.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers import (
+    HunyuanVideoFramepackPipeline,
+    HunyuanVideoFramepackTransformer3DModel,
+)
+from diffusers.utils import logging as diffusers_logging
+from transformers import SiglipImageProcessor, SiglipVisionModel
+from transformers.utils import logging as transformers_logging
+
+from bench.errors import UserError
+
+COMPONENTS: Final = (
+    "transformer",
+    "vae",
+    "scheduler",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "image_encoder",
+    "feature_extractor",
+)
+"""What a FramePack checkpoint consists of."""
+
+DTYPES: Final[Mapping[str, torch.dtype]] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+WHOLE: Final = 64 * 1024**2
+"""Files up to this size go into a digest whole; of larger ones size, begin and end."""
+
+EDGE: Final = 1024**2
+
+
+def load_pipeline(
+    checkpoint: str,
+    dtype: torch.dtype,
+    other_dtype: torch.dtype,
+    *,
+    transformer: str | None = None,
+    image_encoder: str | None = None,
+    offline: bool = False,
+) -> Any:
+    """All nine components, on the CPU.
+
+    Args:
+        checkpoint: folder or hub id.
+        dtype: of the transformer.
+        other_dtype: of the autoencoder and the encoders.
+        transformer: another folder or hub id for the transformer.
+        image_encoder: another folder or hub id with `image_encoder` and `feature_extractor`.
+        offline: never touch the network.
+
+    Raises:
+        UserError: a component is missing or cannot be read.
+    """
+    parts: dict[str, Any] = {}
+    replaced = []
+    if transformer:
+        parts["transformer"] = load_transformer(transformer, dtype, offline=offline)
+        replaced.append("transformer")
+    if image_encoder:
+        parts |= _load_image_encoder(image_encoder, other_dtype, offline)
+        replaced += ["image_encoder", "feature_extractor"]
+    check_folder(checkpoint, replaced)
+    try:
+        pipeline: Any = HunyuanVideoFramepackPipeline
+        return pipeline.from_pretrained(
+            checkpoint,
+            dtype={"transformer": dtype, "default": other_dtype},
+            local_files_only=offline,
+            **parts,
+        )
+    except Exception as error:
+        raise _unusable("generator.checkpoint", checkpoint, error) from error
+
+
+def load_transformer(source: str, dtype: torch.dtype, *, offline: bool = False) -> Any:
+    """A transformer from a folder or hub id, which may be a whole checkpoint's.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    inner = (Path(source) / "transformer").is_dir()
+    try:
+        model: Any = HunyuanVideoFramepackTransformer3DModel
+        return model.from_pretrained(
+            source,
+            subfolder="transformer" if inner else None,
+            dtype=dtype,
+            local_files_only=offline,
+        )
+    except Exception as error:
+        raise _unusable("generator.transformer", source, error) from error
+
+
+def _load_image_encoder(source: str, dtype: torch.dtype, offline: bool) -> dict[str, Any]:
+    try:
+        return {
+            "image_encoder": SiglipVisionModel.from_pretrained(
+                source, subfolder="image_encoder", dtype=dtype, local_files_only=offline
+            ),
+            "feature_extractor": SiglipImageProcessor.from_pretrained(
+                source, subfolder="feature_extractor", local_files_only=offline
+            ),
+        }
+    except Exception as error:
+        raise _unusable("generator.image_encoder", source, error) from error
+
+
+def check_folder(checkpoint: str, replaced: list[str]) -> None:
+    """Check that a local folder has every component; a hub id is left to the hub.
+
+    Raises:
+        UserError: it does not; names the first missing component.
+    """
+    folder = Path(checkpoint)
+    if not folder.exists():
+        if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
+            raise UserError(f"generator.checkpoint: {checkpoint}: no such folder")
+        return
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise UserError(f"generator.checkpoint: {checkpoint}: model_index.json is missing")
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"generator.checkpoint: {index}: not JSON ({error})") from None
+    for component in COMPONENTS:
+        if component in replaced:
+            continue
+        inside = folder / component
+        if component not in named or not inside.is_dir() or not any(inside.iterdir()):
+            raise UserError(
+                f"generator.checkpoint: {checkpoint}: component {component} is missing; "
+                f"needed are {', '.join(COMPONENTS)}"
+            )
+
+
+def local_folder(source: str) -> Path | None:
+    """The folder of a source: itself, or where the hub's files are kept; None if not there."""
+    if Path(source).exists():
+        return Path(source)
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("model_index.json", "config.json"):
+        found = try_to_load_from_cache(source, name)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
+
+
+def digest(folder: Path) -> str:
+    """16 hex digits that change when a file of the folder does."""
+    total = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        size = file.stat().st_size
+        total.update(f"{file.relative_to(folder).as_posix()}\0{size}\0".encode())
+        with file.open("rb") as opened:
+            if size <= WHOLE:
+                total.update(opened.read())
+            else:
+                total.update(opened.read(EDGE))
+                opened.seek(-EDGE, 2)
+                total.update(opened.read())
+    return total.hexdigest()[:16]
+
+
+def quiet() -> None:
+    """Silence notices that say nothing about the user's choices."""
+    for name in ("diffusers.pipelines.pipeline_utils", "transformers.tokenization_utils_base"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    silent: tuple[Any, ...] = (diffusers_logging, transformers_logging)
+    for library in silent:
+        library.disable_progress_bar()
+
+
+def _unusable(key: str, source: str, error: Exception) -> UserError:
+    line = " ".join(str(error).split()) or type(error).__name__
+    return UserError(f"{key}: {source} cannot be loaded: {line[:300]}")
