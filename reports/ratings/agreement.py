@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.ratings.ballots import BOTH_BAD, LEFT, RIGHT, Ballots, Codes, Floats
+from reports.ratings.ballots import BOTH_BAD, LEFT, RIGHT, TIE, Ballots, Codes, Floats
 
 RESAMPLES = 1000
 
@@ -38,18 +38,18 @@ def krippendorff(table: Floats) -> float:
     With n_u raters of a unit, n_uc of them saying c, n_c and n the sums over units with n_u ≥ 2:
     D_o = Σ_u (n_u² − Σ_c n_uc²) / (n_u − 1) / n and D_e = (n² − Σ_c n_c²) / (n (n − 1)).
     """
-    return float(_alphas(table, np.ones((1, len(table))))[0])
+    return float(_alphas(table, table, np.ones((1, len(table))))[0])
 
 
-def _alphas(table: Floats, weights: Floats) -> Floats:
-    """α with units weighted, `[B]` for weights `[B, units]`."""
+def _alphas(table: Floats, pool: Floats, weights: Floats) -> Floats:
+    """α with units weighted, `[B]` for weights `[B, units]`; D_e is taken from `pool`."""
     raters = table.sum(axis=1)
     weights = weights * (raters >= 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         split = np.where(raters >= 2, (raters**2 - (table**2).sum(axis=1)) / (raters - 1), 0.0)
         total = weights @ raters
         observed = weights @ split / total
-        expected = (total**2 - ((weights @ table) ** 2).sum(axis=1)) / (total * (total - 1))
+        expected = (total**2 - ((weights @ pool) ** 2).sum(axis=1)) / (total * (total - 1))
         alpha = np.where(expected > 0, 1 - observed / expected, np.nan)
     return np.asarray(alpha, dtype=np.float64)
 
@@ -89,20 +89,19 @@ def agreement(
     _, unit = np.unique(keys, axis=1, return_inverse=True)
     unit = unit.reshape(-1)
     units = int(unit.max(initial=-1)) + 1
-    # The value is the preferred variant itself, so that chance agreement is that of the answers.
-    size = len(ballots.variants)
-    told = said(ballots)
-    value = np.where(told == 0, low, np.where(told == 1, high, size + told - 2))
-    table = np.zeros((units, size + BOTH_BAD - 1))
-    np.add.at(table, (unit, value), 1.0)
+    table = np.zeros((units, BOTH_BAD + 1))
+    np.add.at(table, (unit, said(ballots)), 1.0)
     table = table[table.sum(axis=1) >= 2]
     if not len(table):
         return Agreement(np.nan, np.nan, np.nan, 0, 0, "no pair of videos was judged twice")
-    alpha = krippendorff(table)
+    # Which of a pair is called the first is arbitrary: by chance, either is preferred as often.
+    pool = table.copy()
+    pool[:, :TIE] = table[:, :TIE].mean(axis=1, keepdims=True)
+    alpha = float(_alphas(table, pool, np.ones((1, len(table))))[0])
     reason = "" if np.isfinite(alpha) else "all answers are the same"
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(table), np.full(len(table), 1 / len(table)), size=resamples)
-    alphas = _alphas(table, drawn.astype(np.float64))
+    alphas = _alphas(table, pool, drawn.astype(np.float64))
     alphas = alphas[np.isfinite(alphas)]
     tail = 100 * (1 - level) / 2
     bounds = np.percentile(alphas, [tail, 100 - tail]) if len(alphas) > 1 else (np.nan, np.nan)

@@ -26,6 +26,8 @@ ANSWERS = ("left", "right", "tie", "both_bad")
 
 LEFT, RIGHT, TIE, BOTH_BAD = range(4)
 
+KINDS = ("normal", "repeat", "control")
+
 REQUIRED = ("left", "right", "answer", "rater", "prompt_id")
 
 Floats = NDArray[np.float64]
@@ -109,12 +111,18 @@ def read(votes: pd.DataFrame, *, variants: Sequence[str] | None = None) -> Ballo
         variants: the variants in the order wanted; by default all that occur, sorted.
 
     Raises:
-        VotesError: a column is missing, an answer is unknown, a name is empty, a variant meets
-            itself or is not among `variants`; the message names the first such row.
+        VotesError: a column is missing, an answer or kind is unknown, a name is empty, a variant
+            meets itself or is not among `variants`; the message names the first such row.
     """
     if absent := [name for name in REQUIRED if name not in votes.columns]:
         raise VotesError(f"votes lack the column {absent[0]!r}; needed: {', '.join(REQUIRED)}")
     if "kind" in votes.columns:
+        if (strange := ~votes["kind"].isin(KINDS).to_numpy()).any():
+            row = int(strange.argmax())
+            raise VotesError(
+                f"vote {votes.index[row]}: unknown kind {votes['kind'].iloc[row]!r}; "
+                f"accepted: {', '.join(KINDS)}"
+            )
         votes = votes[votes["kind"] == "normal"]
     for name in REQUIRED:
         if (empty := votes[name].isna().to_numpy()).any():
@@ -128,8 +136,8 @@ def read(votes: pd.DataFrame, *, variants: Sequence[str] | None = None) -> Ballo
         )
     both, seen = _codes(pd.concat([votes["left"], votes["right"]], ignore_index=True))
     if variants is not None:
-        if strange := sorted(set(seen) - set(variants)):
-            raise VotesError(f"votes name the variant {strange[0]!r}, which is not in this study")
+        if others := sorted(set(seen) - set(variants)):
+            raise VotesError(f"votes name the variant {others[0]!r}, which is not in this study")
         both = np.array([list(variants).index(name) for name in seen], dtype=np.int64)[both]
         seen = tuple(variants)
     left, right = both[: len(votes)], both[len(votes) :]

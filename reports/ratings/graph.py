@@ -32,14 +32,19 @@ def unbounded(counts: Floats) -> tuple[list[int], list[int]]:
     A finite maximum of the likelihood exists only if everyone can be reached from everyone along
     "did at least as well as" (Ford 1957). Otherwise a set of variants that was never beaten from
     outside has no upper bound, and one that never did as well as anyone outside no lower bound.
+    The gap opens between two sets; the largest set of several variants counts as the one that
+    stays, and is not named.
     """
     edges = beats(counts)
     number, label = csgraph.connected_components(edges, directed=True, connection="strong")
     if number == 1:
         return [], []
+    sizes = np.bincount(label)
+    stays = int(sizes.argmax()) if sizes.max() > 1 else -1
     between = edges & (label[:, None] != label[None, :])
-    never_beaten = [one for one in range(number) if not between[:, label == one].any()]
-    never_winning = [one for one in range(number) if not between[label == one].any()]
+    leaving = [one for one in range(number) if one != stays]
+    never_beaten = [one for one in leaving if not between[:, label == one].any()]
+    never_winning = [one for one in leaving if not between[label == one].any()]
     return (
         np.flatnonzero(np.isin(label, never_beaten)).tolist(),
         np.flatnonzero(np.isin(label, never_winning)).tolist(),

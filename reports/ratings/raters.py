@@ -191,6 +191,21 @@ def _coded(answers: pd.Series) -> Floats:
     return np.array([_CODE[answer] for answer in answers], dtype=np.float64)
 
 
+def _by_rater(votes: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {str(name): part for name, part in votes.groupby("rater")}
+
+
+def _times(votes: pd.DataFrame) -> dict[str, Floats]:
+    """Seconds of each rater's normal votes; empty where they were not recorded."""
+    if "seconds" not in votes.columns:
+        return {}
+    normal = votes[votes["kind"] == "normal"] if "kind" in votes.columns else votes
+    timed = normal[normal["seconds"].notna()]
+    return {
+        name: part["seconds"].to_numpy(dtype=np.float64) for name, part in _by_rater(timed).items()
+    }
+
+
 def rater_records(
     votes: pd.DataFrame, ballots: Ballots, fit: BradleyTerry
 ) -> tuple[RaterRecord, ...]:
@@ -210,21 +225,21 @@ def rater_records(
     again = repeats(votes)
     again = again[again["answer"].isin(_CODE) & again["first"].isin(_CODE)]
     same_share = (float(again["same"].sum()) + 3) / (len(again) + 4)
-    empty = votes.iloc[:0]
-    has_controls = {"kind", "control_side"} <= set(votes.columns)
-    controls = votes[votes["kind"] == "control"] if has_controls else empty
-    controls = controls[controls["answer"].isin(_CODE)]
+    controls = pd.DataFrame({name: [] for name in ("rater", "answer", "control_side")})
+    if {"kind", "control_side"} <= set(votes.columns):
+        controls = votes[(votes["kind"] == "control") & votes["answer"].isin(_CODE)]
 
-    normal = votes[votes["kind"] == "normal"] if "kind" in votes.columns else votes
-    seconds = normal.groupby("rater")["seconds"].median() if "seconds" in normal.columns else None
-    limit = FAST * float(seconds.median()) if seconds is not None else np.nan
+    times = _times(votes)
+    limit = FAST * float(np.median([np.median(of) for of in times.values()])) if times else np.nan
+    controls_of, repeats_of = _by_rater(controls), _by_rater(again)
 
     records = []
     for code, name in enumerate(ballots.raters):
         mine = ballots.answer[ballots.rater == code]
         of_rated = rated.rater == code
         answer, chance = rated.answer[of_rated], honest[of_rated]
-        my_controls, my_repeats = controls[controls["rater"] == name], again[again["rater"] == name]
+        my_controls = controls_of.get(name, controls.iloc[:0])
+        my_repeats = repeats_of.get(name, again.iloc[:0])
         shown = _coded(my_controls["answer"])
         broken = _coded(my_controls["control_side"])
         seen = _Evidence(
@@ -236,12 +251,8 @@ def rater_records(
             repeat_first=_coded(my_repeats["first"]),
         )
         story = doubt(_log_ratios(seen, tie_share, same_share), len(ballots.raters))
-        if seconds is not None:
-            times = normal.loc[normal["rater"] == name, "seconds"]
-            fast_rate = float((times < limit).mean())
-            usual = float(times.median())
-        else:
-            fast_rate = usual = float("nan")
+        mine_took = times.get(name, np.zeros(0))
+        fast_rate = _share(mine_took < limit)
         flags = ((story,) if story else ()) + (("fast",) if fast_rate > OFTEN_FAST else ())
         decided = answer != TIE
         favoured = np.where(chance[:, LEFT] >= chance[:, RIGHT], LEFT, RIGHT)
@@ -260,7 +271,7 @@ def rater_records(
                 controls_failed=int((seen.control_answer != seen.control_intact).sum()),
                 repeats=len(my_repeats),
                 repeats_same=int(my_repeats["same"].sum()),
-                seconds=usual,
+                seconds=float(np.median(mine_took)) if len(mine_took) else float("nan"),
                 fast_rate=fast_rate,
                 influence=float(np.abs(moved[code]).max()),
                 moves=ballots.variants[most],

@@ -258,7 +258,5 @@ def two_way(rater: Floats, prompt: Floats, pair: Floats) -> Floats:
     """
     values, vectors = np.linalg.eigh(rater + prompt - pair)
     whole = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    least = np.sqrt(np.maximum(np.diag(rater), np.diag(prompt)))
-    has = np.sqrt(np.maximum(np.diag(whole), 1e-300))
-    grow = np.maximum(1.0, least / has)
-    return np.asarray(whole * grow[:, None] * grow[None, :])
+    least = np.maximum(np.diag(rater), np.diag(prompt))
+    return np.asarray(whole + np.diag(np.maximum(0.0, least - np.diag(whole))))
