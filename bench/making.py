@@ -10,6 +10,9 @@ from bench.prompts import Prompt
 from bench.sweep import Made, Maker, OnSection, Request
 from bench.variant import Variant
 
+ROOT = Path(__file__).parents[1]
+"""The installation's folder: shipped checkpoints are named relative to it."""
+
 Size = tuple[int, int]
 """Height and width in pixels."""
 
@@ -116,9 +119,13 @@ def maker(
 def generator_options(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The generator's group with what the command line says for all of the program."""
     options = dict(cfg["generator"])
-    for key in ("device", "offline"):
-        if cfg[key] is not None and key in options:
-            options[key] = cfg[key]
+    if cfg["device"] is not None:
+        options["device"] = cfg["device"]
+    if cfg["offline"]:
+        options["offline"] = True
+    checkpoint = Path(str(options.get("checkpoint")))
+    if not checkpoint.exists() and (ROOT / checkpoint).exists():
+        options["checkpoint"] = str(ROOT / checkpoint)  # the pocket model, from any folder
     return options
 
 

@@ -250,11 +250,14 @@ class Study:
         path = Path(path)
         settings = json.loads(json.dumps(settings or {}))
         stored = {"schema": SCHEMA, "settings": settings, "configuration": configuration or {}}
+        text = yaml.safe_dump(stored, sort_keys=False, allow_unicode=True)
         if not (path / "study.yaml").exists():
-            text = yaml.safe_dump(stored, sort_keys=False, allow_unicode=True)
             files.create_once(path / "study.yaml", text)
         study = cls.open(path)
         for key, theirs, ours in _differences(study.settings, settings):
+            if not (path / "cells").exists():  # a first try that made nothing binds nobody
+                files.atomic_write(path / "study.yaml", text)
+                return cls.open(path)
             raise UserError(
                 f"study={path} was made with {key}={theirs}, not {ours}: "
                 "go back to that value or name another study"

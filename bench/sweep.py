@@ -227,6 +227,8 @@ class Sweep:
 
     def _batch(self, batch: Batch, missing: Sequence[Cell], worker: Worker) -> None:
         """Make one batch and put in place those of its cells that are missing."""
+        if self._maker is None:
+            self._maker = self._make_maker()  # a generator that cannot be built ends the sweep
         for cell in missing:
             cell.folder.mkdir(parents=True, exist_ok=True)
             files.sweep(cell.folder, mine=True)
@@ -234,8 +236,6 @@ class Sweep:
         common: dict[str, Any] = {"batch_size": len(batch.cells), "worker": worker_name(worker)}
         made: Sequence[Made | Exception]
         try:
-            if self._maker is None:
-                self._maker = self._make_maker()
             common |= self._maker.describe(batch.variant, batch.prompts[0])
             sections = self._maker.sections(batch.variant, batch.prompts[0])
             self.display.begin([cell.key for cell in missing], sections)

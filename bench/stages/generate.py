@@ -10,11 +10,12 @@ from typing import Any
 from bench import files, prompts, suites
 from bench.claims import Worker
 from bench.errors import UserError
+from bench.generators import folder
 from bench.making import maker, plans, sizes
 from bench.progress import Display, display
 from bench.prompts import Suite
 from bench.signals import Stop, Stopped
-from bench.study import Study
+from bench.study import Cell, Study
 from bench.sweep import Batch, DiskFull, Maker, Outcome, Sweep, batches
 from bench.variant import Variant
 
@@ -30,13 +31,15 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
     Raises:
         UserError: the input is wrong; nothing has been made then.
     """
+    if cfg["generator"].get("kind") == "folder":
+        return _existing(cfg)
     study, suite, work = ask(cfg, variants)
     left = unfinished(work, retry=cfg["retry_failed"])
-    total = sum(len(batch.cells) for batch in work)
+    cells = [cell for batch in work for cell in batch.cells]
     missing = sum(left.values())
     if not missing:
-        return _verdict(study, work, Outcome())
-    print(f"study={study.path}: {missing} of {total} cells to make", flush=True)
+        return _verdict(study, cells, Outcome())
+    print(f"study={study.path}: {missing} of {len(cells)} cells to make", flush=True)
     stop = Stop(cfg["time_limit"], cfg["cluster"]["grace"])
     about = {"worker": str(cfg["worker"]), **_job()}
     build = maker(cfg, variants, suite.prompts, sizes(cfg["video"]))
@@ -51,13 +54,29 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
             outcome = sweep.outcome
             sweep.run(_from_here(work, cfg["worker"], cfg["workers"]), worker)
     except (KeyboardInterrupt, Stopped) as reason:
-        return _interrupted(study, work, reason)
+        return _interrupted(study, cells, reason)
     except DiskFull as full:
         print(f"error: {full}", flush=True)
         return FAILED
     finally:
         tidy(study)
-    return _verdict(study, work, outcome)
+    return _verdict(study, cells, outcome)
+
+
+def _existing(cfg: Mapping[str, Any]) -> int:
+    """generator=folder: the videos of a folder become cells."""
+    existing = folder.find(Path(str(cfg["generator"].get("path"))))
+    suite = Suite(())
+    if cfg["prompts"]["file"]:
+        suite = suites.chosen(cfg["prompts"], known_images(Path(cfg["study"])))
+    study = Study.create(cfg["study"], {"generator": cfg["generator"]}, configuration=cfg)
+    by_id = {prompt.id: prompt for prompt in prompts.store(study, suite).prompts}
+    with Worker(study.path / "claims", lease=cfg["claims"]["lease"]) as worker:
+        if not worker.claim(["folder"]):
+            raise UserError(f"study={study.path}: another process is putting videos into it")
+        for cell, error in folder.present(study, existing, by_id):
+            print(f"{cell.key.path}: {'failed, ' + error.message if error else 'taken over'}")
+    return _verdict(study, [study.cell(*item.key) for item in existing], Outcome())
 
 
 def ask(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> tuple[Study, Suite, list[Batch]]:
@@ -116,8 +135,8 @@ def unfinished(work: Sequence[Batch], *, retry: bool) -> Counter[str]:
 
 def tidy(study: Study) -> None:
     """Remove what killed processes left in the folders that cells do not own."""
-    for folder in (study.path, study.path / "prompts", study.path / "asked"):
-        files.sweep(folder)
+    for place in (study.path, study.path / "prompts", study.path / "asked"):
+        files.sweep(place)
 
 
 def _from_here(work: list[Batch], worker: int, workers: int) -> list[Batch]:
@@ -144,9 +163,8 @@ def _sweep(
     )
 
 
-def _verdict(study: Study, work: Sequence[Batch], outcome: Outcome) -> int:
+def _verdict(study: Study, cells: Sequence[Cell], outcome: Outcome) -> int:
     """Say how the study stands, failures grouped by cause; gives the exit status."""
-    cells = [cell for batch in work for cell in batch.cells]
     states = study.states_of(cell.key for cell in cells)
     count = Counter(states.values())
     if count["done"] == len(cells):
@@ -176,8 +194,8 @@ def causes(study: Study, failed: Sequence[Any]) -> list[str]:
     ]
 
 
-def _interrupted(study: Study, work: Sequence[Batch], reason: BaseException) -> int:
-    cells = [cell for batch in work for cell in batch.cells]
+def _interrupted(study: Study, cells: Sequence[Cell], reason: BaseException) -> int:
+    """Say what is kept and how to go on."""
     done = sum(cell.status == "done" for cell in cells)
     why = f" ({reason})" if str(reason) else ""
     print(f"\nstopped{why}: {done} of {len(cells)} cells of study={study.path} are finished; "
