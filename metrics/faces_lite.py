@@ -63,12 +63,13 @@ class FaceDetector:
         import cv2
 
         path = str(weights.get("yunet"))
-        level = cv2.getLogLevel()
-        cv2.setLogLevel(2)  # errors; OpenCV 5 warns of a choice that nobody made
+        # OpenCV 5 warns of a choice that nobody made.
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
             self._net = cv2.FaceDetectorYN.create(path, "", (320, 320), DETECTION_SCORE, 0.3, 200)
         finally:
-            cv2.setLogLevel(level)
+            cv2.utils.logging.setLogLevel(level)
 
     def __call__(self, frame: Frames) -> Rows:
         """The faces of a frame uint8 [height, width, 3], best first, at most ten."""
