@@ -37,6 +37,9 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
     left = unfinished(work, retry=cfg["retry_failed"])
     cells = [cell for batch in work for cell in batch.cells]
     missing = sum(left.values())
+    if not missing and cfg["retry_failed"]:
+        print(f"study={study.path}: all {len(cells)} cells are finished, nothing to make")
+        return OK
     if not missing:
         return _verdict(study, cells, Outcome())
     print(f"study={study.path}: {missing} of {len(cells)} cells to make", flush=True)
@@ -168,8 +171,8 @@ def _verdict(study: Study, cells: Sequence[Cell], outcome: Outcome) -> int:
     states = study.states_of(cell.key for cell in cells)
     count = Counter(states.values())
     if count["done"] == len(cells):
-        made = f", {outcome.made} of them now" if outcome.made else ", nothing to make"
-        print(f"study={study.path}: all {len(cells)} cells are finished{made}")
+        now = f"{outcome.made} of them now"
+        print(f"study={study.path}: all {len(cells)} cells are finished, {now}")
         return OK
     others = [f"{number} {state}" for state, number in count.items() if state != "done"]
     print(f"study={study.path}: {count['done']} of {len(cells)} cells are finished, "
