@@ -75,7 +75,7 @@ def arena(cfg: Values) -> int:
 
 def report(cfg: Values) -> int:
     """Write tables, plots and the page."""
-    from reports.write import run
+    from reports.stage import run
 
     return run(cfg)
 

@@ -15,7 +15,7 @@ from ablations.tables import Block, block_of, place_of
 from bench.errors import UserError
 from reports.columns import Column, Measured, measure, paper_columns
 from reports.human import Human, rate
-from reports.load import Results
+from reports.results import Results
 from reports.statistics import (
     Difference,
     Estimate,

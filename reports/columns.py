@@ -14,7 +14,7 @@ import pandas as pd
 
 from metrics.base import MetricSpec
 from metrics.catalogue import DRIFTS_IN_PAPER, PAPER, SPECS
-from reports.load import Results
+from reports.results import Results
 from reports.statistics.clusters import Floats
 
 READINGS = ("", "exact", "curve")

@@ -50,7 +50,7 @@ class Filmstrip:
 def filmstrips(
     analysis: Analysis, number: int = 3, scenes: Sequence[str] = (), seed: int = 0
 ) -> list[Filmstrip]:
-    """Filmstrips of chosen scenes, or of scenes drawn at random among those that most variants made.
+    """Filmstrips of chosen scenes, or of random ones among those that most variants made.
 
     Args:
         analysis: the study.
@@ -139,7 +139,7 @@ def frames_of(video: Path, width: int = WIDTH) -> tuple[Frame, ...]:
                 wide = min(width, last.width)
                 high = max(1, round(last.height * wide / last.width))
                 scaled = last.reformat(width=wide, height=high, format="rgb24")
-                found[index] = scaled.to_ndarray()
+                found[index] = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
             return tuple(found[index] for index in wanted)
     except (av.FFmpegError, IndexError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

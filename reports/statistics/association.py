@@ -7,7 +7,7 @@ from itertools import permutations
 from math import factorial
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped, unused-ignore]
+from scipy import special  # type: ignore[import-untyped, unused-ignore]
 
 from reports.statistics.clusters import Floats
 
@@ -29,9 +29,16 @@ class RankCorrelation:
     variants: int
 
 
+def mid_ranks(values: Floats) -> Floats:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[inverse], dtype=np.float64)
+
+
 def spearman(one: Floats, other: Floats) -> float:
     """Pearson's correlation of the mid-ranks."""
-    a, b = stats.rankdata(one), stats.rankdata(other)
+    a, b = mid_ranks(one), mid_ranks(other)
     a, b = a - a.mean(), b - b.mean()
     norm = np.sqrt((a**2).sum() * (b**2).sum())
     return float((a * b).sum() / norm) if norm > 0 else np.nan
@@ -52,13 +59,13 @@ def rank_correlation(one: Floats, other: Floats, *, level: float = 0.95) -> Rank
     low = high = np.nan
     if number >= 4:
         clipped = np.clip(rho, -0.999999, 0.999999)
-        half = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (number - 3))
+        half = special.ndtri((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (number - 3))
         low, high = np.tanh(np.arctanh(clipped) - half), np.tanh(np.arctanh(clipped) + half)
     return RankCorrelation(rho, float(low), float(high), _permutation_p(one, other), number)
 
 
 def _permutation_p(one: Floats, other: Floats) -> float:
-    a, b = stats.rankdata(one), stats.rankdata(other)
+    a, b = mid_ranks(one), mid_ranks(other)
     a, b = a - a.mean(), b - b.mean()
     seen = abs(a @ b)
     if len(a) <= EXACT_UP_TO:

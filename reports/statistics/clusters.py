@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats  # type: ignore[import-untyped, unused-ignore]
+from scipy import special  # type: ignore[import-untyped, unused-ignore]
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
@@ -49,7 +49,7 @@ EMPTY = Estimate(np.nan, np.nan, np.nan, np.nan, 0, 0)
 @lru_cache(maxsize=4096)
 def t_quantile(probability: float, freedom: int) -> float:
     """Quantile of Student's t; cached, since a report asks for the same few again and again."""
-    return float(stats.t.ppf(probability, freedom))
+    return float(special.stdtrit(freedom, probability))
 
 
 def cluster_sums(values: Floats, clusters: Labels) -> tuple[Floats, Floats]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, stats  # type: ignore[import-untyped, unused-ignore]
+from scipy import special  # type: ignore[import-untyped, unused-ignore]
 
 ALPHA = 0.05
 POWER = 0.8
@@ -21,15 +21,19 @@ def detectable_in_errors(prompts: int, alpha: float = ALPHA, power: float = POWE
     if prompts < 2:
         return np.nan
     freedom = prompts - 1
-    bar = stats.t.ppf(1 - alpha / 2, freedom)
+    bar = float(special.stdtrit(freedom, 1 - alpha / 2))
 
-    def shortfall(shift: float) -> float:
+    def found(shift: float) -> float:
         # The far tail is below 1e-10 long before SciPy loses it.
-        far = np.nan_to_num(stats.nct.cdf(-bar, freedom, shift))
-        return float(stats.nct.sf(bar, freedom, shift) + far - power)
+        far = float(np.nan_to_num(special.nctdtr(freedom, shift, -bar)))
+        return 1.0 - float(special.nctdtr(freedom, shift, bar)) + far
 
     # With one or two degrees of freedom the bar is 12.7 or 4.3 and the shift a multiple of it.
-    return float(optimize.brentq(shortfall, 0.0, 4 * bar + 10))
+    low, high = 0.0, 4 * bar + 10
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if found(middle) < power else (low, middle)
+    return high
 
 
 def detectable(error: float, prompts: int, *, alpha: float = ALPHA, power: float = POWER) -> float:

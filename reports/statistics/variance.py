@@ -25,7 +25,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg  # type: ignore[import-untyped, unused-ignore]
 
 from reports.statistics.clusters import LEVEL, Floats, Labels
 
@@ -109,13 +108,18 @@ def _sums(values: Floats, variant: Labels, prompt: Labels, group: Labels | None)
 
 
 def _independent(columns: Design) -> Design:
-    """A maximal set of linearly independent columns (pivoted QR)."""
-    if columns.shape[1] == 0:
-        return columns
-    _, triangle, order = linalg.qr(columns, mode="economic", pivoting=True)
-    diagonal = np.abs(np.diag(triangle))
-    rank = int((diagonal > 1e-9 * max(diagonal[0], 1e-300)).sum())
-    return columns[:, np.sort(order[:rank])]
+    """A maximal set of linearly independent columns, the first of every dependent set."""
+    kept: list[int] = []
+    basis = np.empty((0, len(columns)))
+    for place, column in enumerate(columns.T):
+        # Twice is enough (Kahan): the second pass removes what rounding left of the first.
+        rest = column - basis.T @ (basis @ column)
+        rest = rest - basis.T @ (basis @ rest)
+        length = float(np.linalg.norm(rest))
+        if length > 1e-9 * max(float(np.linalg.norm(column)), 1e-300):
+            kept.append(place)
+            basis = np.vstack([basis, rest / length])
+    return columns[:, kept]
 
 
 def _indicators(levels: Labels) -> Design:
