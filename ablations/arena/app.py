@@ -51,6 +51,7 @@ class Front:
         self.pages = Pages(settings.title)
         self.page_buckets = Buckets(settings.page_rate, BURST)
         self.file_buckets = Buckets(settings.page_rate * FILE_FACTOR, BURST * FILE_FACTOR)
+        self.visit_buckets = Buckets(settings.joins_per_minute / 30, 2 * settings.joins_per_minute)
         self.join_buckets = Buckets(settings.joins_per_minute / 60, settings.joins_per_minute)
 
     # Who is there
@@ -166,7 +167,7 @@ def _rating(app: FastAPI, front: Front) -> None:
 
     @app.get("/")
     async def welcome(request: Request) -> Response:
-        front.slow(front.page_buckets, f"address {front.address(request)}")
+        front.slow(front.visit_buckets, front.address(request))
         visitor = front.visitor(request)
         seated = visitor is not None and visitor in desk.seats
         rater = visitor or fresh()

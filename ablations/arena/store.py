@@ -2,8 +2,8 @@
 
 All writes go through one thread. It takes whatever has queued up, runs it in one transaction and
 answers the callers only after the commit, so that a hundred raters who vote in the same instant
-share one flush of the disk instead of waiting for a hundred. Each write has its own savepoint: one
-that breaks a rule (a vote given twice) fails alone.
+share one flush of the disk instead of waiting for a hundred. If one of them breaks a rule (a vote
+given twice), all run again with a savepoint each, and that one fails alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -205,27 +205,36 @@ class Store:
                 return
 
     def _commit(self, batch: list[tuple[Write, Future[Any]]]) -> None:
-        outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
         try:
-            with self.engine.begin() as connection:
-                for write, done in batch:
-                    try:
-                        with connection.begin_nested():
-                            outcomes.append((done, write(connection), None))
-                    except IntegrityError as error:
-                        outcomes.append((done, None, Duplicate(_in_short(error))))
+            try:
+                outcomes = self._together(batch)
+            except IntegrityError:
+                outcomes = self._one_by_one(batch)
         except Exception as error:  # the commit itself: none of the batch is stored
             reason = _in_short(error) if isinstance(error, DBAPIError) else repr(error)
-            for _, done in batch:
-                with suppress(Exception):
-                    done.set_exception(StorageError(reason))
-            return
-        for done, value, problem in outcomes:
-            with suppress(Exception):  # a caller that gave up waiting
-                if problem is None:
-                    done.set_result(value)
+            outcomes = [StorageError(reason)] * len(batch)
+        for (_, done), outcome in zip(batch, outcomes, strict=True):
+            with suppress(InvalidStateError):  # a caller that gave up waiting
+                if isinstance(outcome, StorageError):
+                    done.set_exception(outcome)
                 else:
-                    done.set_exception(problem)
+                    done.set_result(outcome)
+
+    def _together(self, batch: list[tuple[Write, Future[Any]]]) -> list[Any]:
+        with self.engine.begin() as connection:
+            return [write(connection) for write, _ in batch]
+
+    def _one_by_one(self, batch: list[tuple[Write, Future[Any]]]) -> list[Any]:
+        """Run the batch again with a savepoint for each write: who breaks a rule fails alone."""
+        outcomes: list[Any] = []
+        with self.engine.begin() as connection:
+            for write, _ in batch:
+                try:
+                    with connection.begin_nested():
+                        outcomes.append(write(connection))
+                except IntegrityError as error:
+                    outcomes.append(Duplicate(_in_short(error)))
+        return outcomes
 
 
 def insert(table: str, rows: Sequence[Mapping[str, Any]]) -> Write:

@@ -10,13 +10,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio.to_thread
 from starlette.responses import Response
 
 from ablations.arena.guard import Receive, Scope, Send
 
-CHUNK = 256 * 1024
+CHUNK = 512 * 1024
 _RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
 
 
@@ -41,6 +42,17 @@ def span(header: str | None, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
+class _Opened(NamedTuple):
+    """An open file, the bytes asked for, and the first of them."""
+
+    file: int
+    size: int
+    start: int
+    stop: int
+    partial: bool
+    first: bytes
+
+
 class FileResponse(Response):
     """One file as an ASGI answer.
 
@@ -58,33 +70,54 @@ class FileResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        file = await anyio.to_thread.run_sync(os.open, self.path, os.O_RDONLY)
         try:
-            await self._send(file, scope["method"] == "HEAD", send)
-        finally:
-            os.close(file)
-
-    async def _send(self, file: int, head_only: bool, send: Send) -> None:
-        size = os.fstat(file).st_size
-        try:
-            asked = span(self.range_header, size)
-        except ValueError:
-            await send(_start(416, self._fields(0, {"content-range": f"bytes */{size}"})))
+            opened = await anyio.to_thread.run_sync(self._open)
+        except ValueError as error:
+            await send(_start(416, self._fields(0, {"content-range": f"bytes */{error}"})))
             await send({"type": "http.response.body"})
             return
-        start, stop = asked or (0, size)
-        extra = {"content-range": f"bytes {start}-{stop - 1}/{size}"} if asked else {}
-        await send(_start(206 if asked else 200, self._fields(stop - start, extra)))
-        while start < stop and not head_only:
-            want = min(CHUNK, stop - start)
-            chunk = await anyio.to_thread.run_sync(os.pread, file, want, start)
+        try:
+            await self._send(opened, scope["method"] == "HEAD", send)
+        finally:
+            os.close(opened.file)
+
+    def _open(self) -> _Opened:
+        """Open the file and read what is sent first, in one go: threads are not free."""
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            size = os.fstat(file).st_size
+            try:
+                asked = span(self.range_header, size)
+            except ValueError:
+                raise ValueError(size) from None
+            start, stop = asked or (0, size)
+            first = os.pread(file, min(CHUNK, stop - start), start)
+        except BaseException:
+            os.close(file)
+            raise
+        return _Opened(file, size, start, stop, asked is not None, first)
+
+    async def _send(self, opened: _Opened, head_only: bool, send: Send) -> None:
+        start, stop = opened.start, opened.stop
+        extra = {}
+        if opened.partial:
+            extra["content-range"] = f"bytes {start}-{stop - 1}/{opened.size}"
+        length = stop - start
+        await send(_start(206 if opened.partial else 200, self._fields(length, extra)))
+        if head_only or length == 0:
+            await send({"type": "http.response.body"})
+            return
+        chunk = opened.first
+        while True:
             if not chunk:
                 raise OSError(f"{self.path.name} became shorter while it was sent")
             start += len(chunk)
             more = start < stop
             await send({"type": "http.response.body", "body": chunk, "more_body": more})
-        if head_only or size == 0:
-            await send({"type": "http.response.body"})
+            if not more:
+                return
+            want = min(CHUNK, stop - start)
+            chunk = await anyio.to_thread.run_sync(os.pread, opened.file, want, start)
 
     def _fields(self, length: int, extra: Mapping[str, str]) -> Mapping[str, str]:
         return {
