@@ -1,0 +1,169 @@
+"""Identity by insightface's buffalo_l: SCRFD finds faces, ArcFace embeds them.
+
+Deng et al., "ArcFace" (CVPR 2019), a ResNet-50 trained on WebFace600K: 512 numbers from a face
+aligned by five points to 112 × 112. The cosine to the reference person's embedding is the score
+(the FramePack paper's "feature similarity"); the share of faces at or above 0.4 is VBench-2.0's
+rule. Who is compared with whom is in `metrics.face_tracks`.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metrics import weights
+from metrics.base import (
+    Chunk,
+    Frames,
+    Measurement,
+    Metric,
+    Reading,
+    ScoringContext,
+    VideoInfo,
+)
+from metrics.face_tracks import SAME_PERSON, Face, identity_readings
+from metrics.forward import Forwards, Item
+
+DETECTOR_SIDE = 640
+DETECTOR_SCORE = 0.5
+FACES_PER_FORWARD = 8
+
+Detection = tuple[npt.NDArray[np.float64], Frames]
+"""A face's box (left, top, right, bottom) and its aligned picture, uint8 [112, 112, 3], RGB."""
+
+Detector = Callable[[Frames], list[Detection]]
+Embedder = Callable[[Item], Item]
+"""Aligned faces uint8 [n, 112, 112, 3], RGB, to embeddings [n, width] of any length."""
+
+log = logging.getLogger(__name__)
+
+
+def unit(vectors: Item) -> Item:
+    """Rows scaled to length 1."""
+    values: Item = np.asarray(vectors, dtype=np.float64)
+    lengths: Item = np.linalg.norm(values, axis=-1, keepdims=True)
+    scaled: Item = values / np.maximum(lengths, 1e-12)
+    return scaled
+
+
+class FollowedFaces(Measurement):
+    """Keeps every face's box and embedding; pictures only until their group is full."""
+
+    def __init__(self, detect: Detector, embed: Embedder, reference: Frames | None) -> None:
+        self._detect = detect
+        self._boxes: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        self._image = [] if reference is None else self._faces_alone(embed, reference)
+        self._forwards: Forwards[tuple[int, int]] = Forwards(
+            FACES_PER_FORWARD, lambda faces: unit(embed(faces))
+        )
+        self._frames: list[list[Face]] = []
+
+    def _faces_alone(self, embed: Embedder, image: Frames) -> list[Face]:
+        found = self._detect(image)
+        forwards: Forwards[int] = Forwards(FACES_PER_FORWARD, lambda faces: unit(embed(faces)))
+        answers = [
+            answer
+            for place, (_, picture) in enumerate(found)
+            for answer in forwards.put(place, picture)
+        ]
+        answers += forwards.rest()
+        return [Face(found[place][0], embedding) for place, embedding in answers]
+
+    def update(self, chunk: Chunk) -> None:
+        """Find the faces of every frame."""
+        for offset, frame in enumerate(chunk.frames):
+            index = chunk.first + offset
+            self._frames.append([])
+            for place, (box, picture) in enumerate(self._detect(frame)):
+                self._boxes[index, place] = box
+                self._take(self._forwards.put((index, place), picture))
+
+    def _take(self, answers: Iterator[tuple[tuple[int, int], Item]]) -> None:
+        for key, embedding in answers:
+            self._frames[key[0]].append(Face(self._boxes.pop(key), embedding))
+
+    def finish(self) -> Sequence[Reading]:
+        """`identity` and `identity_rate`. Raises `Undefined` where no face can be compared."""
+        self._take(self._forwards.rest())
+        return identity_readings(self._frames, self._image)
+
+
+class BuffaloL(Metric):
+    """Likeness of faces to the reference face."""
+
+    backend = "buffalo-l"
+    metrics = ("identity", "identity_rate")
+    uses = ("reference",)
+    weights = ("scrfd-10g", "arcface-w600k-r50")
+    modules = ("insightface", "onnxruntime")
+    detect: Detector
+    embed: Embedder
+
+    def parameters(self) -> Mapping[str, Any]:
+        """The detector's thresholds and the rate's."""
+        return {
+            "detector_side": DETECTOR_SIDE,
+            "detector_score": DETECTOR_SCORE,
+            "same_person": SAME_PERSON,
+            "group": FACES_PER_FORWARD,
+        }
+
+    def load(self, device: str) -> None:
+        """Open both ONNX files where asked, and say so where that is not possible."""
+        detector, recogniser = (weights.get(name) for name in self.weights)
+        self.detect = scrfd(str(detector), device)
+        self.embed = arcface(str(recogniser), device)
+
+    def begin(self, video: VideoInfo, context: ScoringContext) -> Measurement:
+        """A cosine per frame, −1..1."""
+        return FollowedFaces(self.detect, self.embed, context.reference)
+
+
+def onnx_session(path: str, device: str) -> Any:
+    """An ONNX file on the device. onnxruntime falls back to the CPU silently; here it is told."""
+    import onnxruntime  # type: ignore[import-untyped]
+
+    wanted = ["CPUExecutionProvider"]
+    if device.startswith("cuda"):
+        wanted.insert(0, "CUDAExecutionProvider")
+    available = onnxruntime.get_available_providers()
+    session = onnxruntime.InferenceSession(
+        path, providers=[provider for provider in wanted if provider in available]
+    )
+    if session.get_providers()[0] != wanted[0]:
+        log.warning("identity runs on the CPU: onnxruntime has no %s here", wanted[0])
+    return session
+
+
+def scrfd(path: str, device: str) -> Detector:
+    """Faces of a frame with insightface's detector, aligned for ArcFace."""
+    from insightface.model_zoo.scrfd import SCRFD  # type: ignore[import-untyped]
+    from insightface.utils.face_align import norm_crop  # type: ignore[import-untyped]
+
+    network = SCRFD(model_file=path, session=onnx_session(path, device))
+    side = (DETECTOR_SIDE, DETECTOR_SIDE)
+
+    def detect(frame: Frames) -> list[Detection]:
+        bgr = np.ascontiguousarray(frame[..., ::-1])
+        found, landmarks = network.detect(bgr, input_size=side, det_thresh=DETECTOR_SCORE)
+        return [
+            (face[:4].astype(np.float64), norm_crop(bgr, points)[..., ::-1])
+            for face, points in zip(found, landmarks, strict=True)
+        ]
+
+    return detect
+
+
+def arcface(path: str, device: str) -> Embedder:
+    """Embeddings of aligned faces with insightface's recogniser."""
+    from insightface.model_zoo.arcface_onnx import ArcFaceONNX  # type: ignore[import-untyped]
+
+    network = ArcFaceONNX(model_file=path, session=onnx_session(path, device))
+
+    def embed(faces: Item) -> Item:
+        vectors: Item = network.get_feat([np.ascontiguousarray(face[..., ::-1]) for face in faces])
+        return vectors
+
+    return embed
