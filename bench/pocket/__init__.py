@@ -3,9 +3,9 @@
 from pathlib import Path
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
-"""The committed model folder, in the layout of diffusers (`model_index.json` and nine components)."""
+"""The committed model folder: `model_index.json` and nine components, in diffusers' layout."""
 
-SIZE = 96
+SIZE = 64
 """Height and width of the pocket world's frames, in pixels."""
 
 FPS = 16

@@ -1,8 +1,8 @@
 """A small video autoencoder with the interface of diffusers' `AutoencoderKLHunyuanVideo`.
 
 Hunyuan's compresses 8×8 pixels and 4 frames into one latent cell, and treats the first frame alone
-(1 + 4k frames become 1 + k latent frames). It does not train on two cores; this one does, because it
-has no temporal convolution: four frames are stacked as channels and every group of four is coded
+(1 + 4k frames become 1 + k latent frames). It does not train on two cores; this one does, as it has
+no temporal convolution: four frames are stacked as channels and every group of four is coded
 alone (the first frame is repeated four times). Decoding is therefore exact per chunk: a chunk that
 begins in the middle of a video gives the same pixels as the whole video does.
 """
@@ -56,7 +56,7 @@ class ResidualBlock(nn.Module):
 
 
 class PocketAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Videos [B, 3, 1+4k, H, W] in −1..1 to latents [B, C, 1+k, H/8, W/8] of unit variance, and back."""
+    """Videos [B, 3, 1+4k, H, W] in −1..1 to unit-variance latents [B, C, 1+k, H/8, W/8], and back."""
 
     @register_to_config
     def __init__(
@@ -99,7 +99,7 @@ class PocketAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.register_buffer("latents_std", torch.ones(latent_channels))
 
     def encode_groups(self, groups: Tensor) -> Tensor:
-        """Frames [N, 12, H, W] (four RGB frames stacked) to unit-variance latents [N, C, H/8, W/8]."""
+        """Frames [N, 12, H, W] (four RGB frames stacked) to latents [N, C, H/8, W/8]."""
         z = self.encoder(groups)
         out: Tensor = (z - self.latents_mean[:, None, None]) / self.latents_std[:, None, None]
         return out

@@ -204,7 +204,7 @@ def transformer(**changes: Any) -> HunyuanVideoFramepackTransformer3DModel:
 
 
 def scheduler() -> FlowMatchEulerDiscreteScheduler:
-    """Euler flow matching with a static shift (the pipeline's mu is used for dynamic shifts only)."""
+    """Euler flow matching with a static shift; the pipeline's mu is for dynamic shifts only."""
     return FlowMatchEulerDiscreteScheduler(shift=SHIFT)
 
 

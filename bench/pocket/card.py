@@ -1,0 +1,150 @@
+"""The pocket checkpoint's model card, written from what training logged and evaluation found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.pocket.recipe import TransformerRecipe
+
+HEAD = """---
+license: apache-2.0
+library_name: diffusers
+pipeline_tag: image-to-video
+---
+
+# Pocket FramePack
+
+A {transformer:.1f} M parameter FramePack model in the layout of diffusers, with an autoencoder of
+{autoencoder:.1f} M parameters, trained from nothing on a procedural cartoon world
+(`bench/pocket/world.py`). It exists so that ablations of FramePack can be tried, tested and taught
+without a GPU or a download. It makes 64×64 videos at 16 frames per second.
+
+`HunyuanVideoFramepackPipeline.from_pretrained` loads this folder wherever `bench` can be imported
+(the autoencoder is `bench.pocket.autoencoder.PocketAutoencoder`). The suite's default is {steps}
+Euler steps and true classifier-free guidance {cfg}.
+
+## Data
+
+Rendered clips only: {clips} training clips of {latents} latent frames (eleven seconds); people,
+backdrops, lamps and signs drawn at random. No recorded image or
+text was used.
+
+## Training
+
+Flow matching on clean latents; each step draws a context order (vanilla, F1, with an end frame,
+inverted with the published paddings), a packing (kernels k1, k2, k4, k8) and a section length
+(9, 4, 2 or 1 latents), so one checkpoint serves every variant. Text is dropped in 10 % of steps.
+k8 lies beside the transformer in `history_embedder_k8.safetensors`, as a projection of latents
+averaged over 2×2×2.
+
+"""
+
+LIMITS = """
+## Limits
+
+- It knows eight actions, five hair colours, eight shirts and nothing else; other words are unknown.
+- It was trained for about an hour on one shared CPU core: fast limbs blur, and faces may change.
+- Text encoders and image encoder are untrained; only their output's use was learned.
+- What holds for it need not hold for the 13B model: it is a laboratory, not a predictor.
+"""
+
+
+def table(rows: list[list[str]]) -> str:
+    """A Markdown table; the first row is the head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
+
+
+def pm(value: list[float] | tuple[float, float], digits: int = 2) -> str:
+    """`mean ± half width`."""
+    return f"{value[0]:.{digits}f} ± {value[1]:.{digits}f}"
+
+
+def results(found: dict[str, Any]) -> str:
+    """The card's section of measurements."""
+    ae, memory = found["autoencoder"], found["memory"]
+    text = (
+        "## Measurements\n\nThe output of `python -m bench.pocket.evaluate`, held-out scenes.\n\n"
+    )
+    text += (
+        f"Autoencoder: PSNR {ae['psnr']:.1f} dB, first frames {ae['psnr_first_frame']:.1f} dB.\n\n"
+        "Held-out loss (f16k4f2k2f1k1, g9) and its rise when a level's content is zeroed:\n\n"
+    )
+    rows = [["order", "loss", "without k1", "without k2", "without k4"]]
+    for order, m in memory.items():
+        rise = [f"{100 * m[f'without_k{k}']:+.1f} %" for k in (1, 2, 4)]
+        rows.append([order, f"{m['loss']:.4f}", *rise])
+    text += table(rows)
+    text += "\nPSNR in dB of one section predicted after true history, by latent frame ahead:\n\n"
+    names = {
+        "model": "predicted",
+        "newest": "newest frame repeated",
+        "first": "first frame repeated",
+    }
+    rows = [["", *map(str, range(1, 10))]]
+    rows += [[names[k], *(f"{v:.1f}" for v in found["prediction"][k])] for k in names]
+    text += table(rows)
+    if "actions" in found:
+        a = found["actions"]
+        text += (
+            f"\nCaptions: the judge sees the captioned action in {100 * a['accuracy']:.0f} % of "
+            f"{a['videos']} first sections with swapped captions (chance 12.5 %; "
+            f"{100 * a['truth']:.0f} % of rendered clips).\n"
+        )
+    drifts = {k.split(" ", 1)[1]: v for k, v in found.items() if k.startswith("drift ")}
+    if drifts:
+        first = next(iter(drifts.values()))
+        text += (
+            f"\nDrift over {first['frames']} frames, {first['videos']} videos each, mean ± 95 %: "
+            "likeness is the PSNR (dB) to the nearest true pose of the same person over the "
+            "person's pixels, sharpness the mean grey difference of neighbours; start and end are "
+            "the first and last 15 %, drift is |start − end|.\n\n"
+        )
+        rows = [
+            ["sampler", "likeness start", "end", "drift", "signed", "sharpness drift", "motion"]
+        ]
+        for name, d in drifts.items():
+            like = [pm(d["likeness"][k]) for k in ("start", "end", "drift", "drift_signed")]
+            rows.append([name, *like, pm(d["sharpness"]["drift"]), pm(d["motion"])])
+        text += table(rows)
+        text += (
+            "\n`contact_sheet.png`: four people as rendered, then by "
+            f"{', '.join(drifts)}. `first_sections.png`: the eight actions, first section.\n"
+        )
+    return text
+
+
+def recipe_text(log: list[dict[str, Any]]) -> str:
+    """What was run, how long, and the losses on the way."""
+    rows = [["part", "steps", "seconds", "last loss"]]
+    for part in ("autoencoder", "transformer"):
+        steps = [r for r in log if r.get("part") == part and "loss" in r]
+        if steps:
+            last = steps[-1]
+            rows.append([part, str(last["step"]), f"{last['seconds']:.0f}", f"{last['loss']:.4f}"])
+    return table(rows)
+
+
+def write(checkpoint: Path) -> None:
+    """Write README.md from `training.json` and `evaluation.json` in the folder, where they are."""
+    sizes = {
+        part: (checkpoint / folder / "diffusion_pytorch_model.safetensors").stat().st_size / 2e6
+        for part, folder in (("transformer", "transformer"), ("autoencoder", "vae"))
+    }
+    evaluation, training = checkpoint / "evaluation.json", checkpoint / "training.json"
+    found = json.loads(evaluation.read_text()) if evaluation.exists() else {}
+    recipe = TransformerRecipe()
+    text = HEAD.format(
+        **sizes,
+        steps=found.get("steps", 12),
+        cfg=found.get("cfg", 1.5),
+        clips=recipe.clips,
+        latents=recipe.latents,
+    )
+    if training.exists():
+        text += recipe_text(json.loads(training.read_text())["log"])
+    if "autoencoder" in found:
+        text += "\n" + results(found)
+    (checkpoint / "README.md").write_text(text + LIMITS)

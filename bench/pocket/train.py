@@ -1,0 +1,108 @@
+"""Train the pocket checkpoint: `python -m bench.pocket.train`.
+
+Two parts, in this order: the autoencoder, then the transformer on latents that the finished
+autoencoder made. Both save their state in the scratch folder every minute and go on from there when
+started again. The defaults are the recipe that made the committed checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from bench.pocket import components, train_autoencoder, train_transformer
+from bench.pocket.history import PackedTransformer
+from bench.pocket.recipe import Recipe
+
+PARTS = ("autoencoder", "transformer", "export", "all")
+
+
+class Log:
+    """Appends records to `scratch/log.jsonl` and prints them."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.path = scratch / "log.jsonl"
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        """Write one record."""
+        line = json.dumps(record)
+        with self.path.open("a") as file:
+            file.write(line + "\n")
+        print(line, flush=True)
+
+
+def make_autoencoder(recipe: Recipe, scratch: Path, out: Path, device: str) -> None:
+    """Train the autoencoder and write it and everything untrained to `out`."""
+    log = Log(scratch)
+    model = train_autoencoder.train(recipe.autoencoder, scratch, log=log, device=device).cpu()
+    train_autoencoder.calibrate(model)
+    components.write_frozen(out)
+    model.to(torch.bfloat16).save_pretrained(out / "vae")
+    log({"part": "autoencoder", **train_autoencoder.held_out_psnr(model.float())})
+
+
+def export(model: PackedTransformer, out: Path) -> None:
+    """Write the transformer's weights, k8's projection beside them, to a checkpoint folder."""
+    folder = out / "transformer"
+    model.base.to(torch.bfloat16).save_pretrained(folder)
+    k8 = {"weight": model.proj_8x.weight, "bias": model.proj_8x.bias}
+    k8 = {name: tensor.detach().to(torch.bfloat16) for name, tensor in k8.items()}
+    save_file(k8, folder / "history_embedder_k8.safetensors")
+
+
+def make_transformer(
+    recipe: Recipe, scratch: Path, out: Path, device: str, stop_after: int | None
+) -> None:
+    """Train the transformer on the autoencoder in `out` and write it beside it."""
+    log = Log(scratch)
+    model = train_transformer.train(
+        recipe.transformer, out, scratch, log=log, stop_after=stop_after, device=device
+    )
+    export(model.cpu(), out)
+
+
+def export_saved(recipe: Recipe, scratch: Path, out: Path) -> None:
+    """Write the averaged weights of a training state, which may still be growing, to `out`."""
+    model = train_transformer.build(recipe.transformer)
+    state = torch.load(scratch / "transformer.pt", weights_only=True, map_location="cpu")
+    with torch.no_grad():
+        for live, kept in zip(model.parameters(), state["average"], strict=True):
+            live.copy_(kept)
+    export(model, out)
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scratch", type=Path, default=Path("build/pocket"), help="state, logs")
+    parser.add_argument("--out", type=Path, help="checkpoint folder (default: SCRATCH/checkpoint)")
+    parser.add_argument("--part", choices=PARTS, default="all")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--steps", type=int, help="steps of the part (default: the recipe's)")
+    parser.add_argument("--decay", type=int, help="steps of its final decay")
+    parser.add_argument("--stop-after", type=int, help="stop the transformer at this step")
+    arguments = parser.parse_args()
+    recipe = Recipe()
+    changes = {k: v for k in ("steps", "decay") if (v := getattr(arguments, k)) is not None}
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    out = arguments.out or arguments.scratch / "checkpoint"
+    if arguments.part in ("autoencoder", "all"):
+        part = replace(recipe.autoencoder, **changes)
+        make_autoencoder(
+            replace(recipe, autoencoder=part), arguments.scratch, out, arguments.device
+        )
+    if arguments.part in ("transformer", "all"):
+        full = replace(recipe, transformer=replace(recipe.transformer, **changes))
+        make_transformer(full, arguments.scratch, out, arguments.device, arguments.stop_after)
+    if arguments.part == "export":
+        export_saved(recipe, arguments.scratch, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Training the pocket transformer: flow matching on randomly drawn contexts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import HunyuanVideoFramepackTransformer3DModel
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bench.pocket import components, layouts
+from bench.pocket.history import Context, PackedTransformer
+from bench.pocket.latents import HELD_OUT, LatentStore
+from bench.pocket.layouts import Layout
+from bench.pocket.recipe import TransformerRecipe, rate
+
+HELD_OUT_CLIPS = 64
+CHECKS = (("vanilla", 9), ("inverted", 9))
+"""Context orders and sections whose held-out loss is followed."""
+
+
+def build(recipe: TransformerRecipe) -> PackedTransformer:
+    """The untrained network of the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    return PackedTransformer(components.transformer())
+
+
+def predict(
+    model: PackedTransformer,
+    store: LatentStore,
+    layout: Layout,
+    noisy: Tensor,
+    sigma: Tensor,
+    without: frozenset[int] = frozenset(),
+) -> Tensor:
+    """The model's velocity for a layout; levels whose kernel is in `without` are zeroed."""
+    text, pooled, image = store.conditions(layout.clips, layout.empty_prompt)
+    device = noisy.device
+    contexts = []
+    for level in layout.levels:
+        clean = store.at(layout.clips, level.places)
+        if level.kernel in without:
+            clean = torch.zeros_like(clean)
+        indices = torch.from_numpy(level.indices).to(device)
+        contexts.append(Context(level.kernel, clean.to(device), indices))
+    indices = torch.from_numpy(layout.target_indices).to(device)
+    inputs = (text.to(device), pooled.to(device), image.to(device))
+    out: Tensor = model(noisy, sigma, *inputs, indices, contexts)
+    return out
+
+
+def flow_loss(
+    model: PackedTransformer,
+    store: LatentStore,
+    layout: Layout,
+    sigma: Tensor,
+    generator: torch.Generator,
+    device: str = "cpu",
+    without: frozenset[int] = frozenset(),
+) -> Tensor:
+    """‖v − (ε − x)‖² per example [n] at x_σ = (1−σ)x + σε."""
+    clean = store.at(layout.clips, layout.target)
+    noise = torch.randn(clean.shape, generator=generator)
+    s = sigma.view(-1, 1, 1, 1, 1)
+    noisy = ((1 - s) * clean + s * noise).to(device)
+    with torch.autocast(device.split(":")[0], torch.bfloat16):
+        v = predict(model, store, layout, noisy, sigma.to(device), without)
+    return (v.float() - (noise - clean).to(device)).square().flatten(1).mean(1)
+
+
+def held_out_layouts(g: int, order: str, batches: int, batch: int = 32) -> list[Layout]:
+    """Fixed layouts over the held-out clips, with the full packing."""
+    rng = np.random.default_rng([77, g])
+    recipe = TransformerRecipe()
+    return [
+        layouts.make(rng, order, "f16k4f2k2f1k1", g, batch, HELD_OUT_CLIPS, recipe.latents)
+        for _ in range(batches)
+    ]
+
+
+def held_out_loss(
+    model: PackedTransformer,
+    store: LatentStore,
+    order: str,
+    g: int,
+    batches: int = 2,
+    without: frozenset[int] = frozenset(),
+    device: str = "cpu",
+) -> float:
+    """Mean loss over held-out examples at evenly spread noise levels; the same noise every time."""
+    generator = torch.Generator().manual_seed(1)
+    losses = []
+    with torch.no_grad():
+        for layout in held_out_layouts(g, order, batches):
+            store.fill(layout.clips)
+            sigma = torch.linspace(0.02, 0.98, len(layout.clips))
+            losses.append(flow_loss(model, store, layout, sigma, generator, device, without))
+    return float(torch.cat(losses).mean())
+
+
+class Average:
+    """Exponential moving average of a model's parameters."""
+
+    def __init__(self, model: torch.nn.Module, most: float) -> None:
+        self.most = most
+        self.live = list(model.parameters())
+        self.kept = [p.detach().clone() for p in self.live]
+
+    def update(self, step: int) -> None:
+        """Move towards the live parameters; faster in the beginning."""
+        keep = min(self.most, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self.kept, [p.detach() for p in self.live], 1 - keep)
+
+    def swap(self) -> None:
+        """Exchange live and averaged parameters."""
+        with torch.no_grad():
+            for live, kept in zip(self.live, self.kept, strict=True):
+                held = live.detach().clone()
+                live.copy_(kept)
+                kept.copy_(held)
+
+
+def planned(recipe: TransformerRecipe, scratch: Path) -> tuple[int, int]:
+    """Steps and decay: the recipe's, or those in `scratch/plan.json`, read while training runs."""
+    path = scratch / "plan.json"
+    plan = json.loads(path.read_text()) if path.exists() else {}
+    return plan.get("steps", recipe.steps), plan.get("decay", recipe.decay)
+
+
+def train(
+    recipe: TransformerRecipe,
+    checkpoint: Path,
+    scratch: Path,
+    *,
+    log: Callable[[dict[str, Any]], None],
+    stop_after: int | None = None,
+    device: str = "cpu",
+    fast: bool = True,
+    check_every: float = 420,
+) -> PackedTransformer:
+    """Train (or go on training) to the recipe's steps and return the averaged network.
+
+    Everything drawn in a step depends on seed and step only. State is saved to
+    `scratch/transformer.pt` every two minutes; `stop_after` ends early after so many steps.
+    `fast` compiles the blocks, which pays after a few hundred steps.
+    """
+    model = build(recipe).to(device)
+    model.use_plain_attention()
+    folder = scratch / "latents" if fast else None
+    store = LatentStore(checkpoint, recipe.clips, recipe.latents, folder=folder)
+    held = LatentStore(checkpoint, HELD_OUT_CLIPS, recipe.latents, HELD_OUT, folder)
+    average = Average(model, recipe.ema)
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), fused=True)
+    step, path, before = 0, scratch / "transformer.pt", 0.0
+    if path.exists():
+        state = torch.load(path, weights_only=True, map_location=device)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.kept, step, before = state["average"], state["step"], state["seconds"]
+    if fast:
+        for block in [*model.base.transformer_blocks, *model.base.single_transformer_blocks]:
+            block.compile(dynamic=True)
+    saved = checked = started = time.monotonic()
+    recent: list[float] = []
+    samples = 0
+    steps, decay = planned(recipe, scratch)
+    while step < (steps if stop_after is None else min(steps, stop_after)):
+        rng = np.random.default_rng([recipe.seed, step])
+        layout = layouts.draw(rng, recipe)
+        store.fill(layout.clips)
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        normal = torch.randn(len(layout.clips), generator=generator)
+        sigma = torch.sigmoid(recipe.sigma_mean + recipe.sigma_spread * normal)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * rate(step, steps, recipe.warmup, decay)
+        loss = flow_loss(model, store, layout, sigma, generator, device).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        average.update(step)
+        recent.append(loss.item())
+        samples += len(layout.clips)
+        step += 1
+        now = time.monotonic()
+        seconds = before + now - started
+        if step <= 20 or step % 100 == 0:
+            rate_now = samples / (now - started)
+            mean = float(np.mean(recent[-100:])) if step > 20 else recent[-1]
+            record = {"part": "transformer", "step": step, "loss": mean, "seconds": seconds}
+            log({**record, "samples_per_second": rate_now})
+        last = step >= steps
+        if now - checked > check_every or last:
+            checked = now
+            average.swap()
+            for order, g in CHECKS:
+                full = held_out_loss(model, held, order, g, device=device)
+                record = {"part": "held out", "step": step, "order": order, "g": g, "loss": full}
+                for kernel in (2, 4):
+                    zeroed = held_out_loss(
+                        model, held, order, g, without=frozenset({kernel}), device=device
+                    )
+                    record[f"without_k{kernel}"] = zeroed / full - 1
+                log(record)
+            average.swap()
+        if now - saved > 120 or last:
+            saved = now
+            steps, decay = planned(recipe, scratch)
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            state |= {"average": average.kept, "step": step, "seconds": seconds}
+            torch.save(state, path.with_suffix(".new"))
+            path.with_suffix(".new").replace(path)
+    average.swap()
+    return model
+
+
+def restore(checkpoint: Path) -> PackedTransformer:
+    """The network of a checkpoint folder, in float32, ready for `predict`."""
+    folder = checkpoint / "transformer"
+    base = HunyuanVideoFramepackTransformer3DModel.from_pretrained(folder)
+    model = PackedTransformer(base)
+    kernel = load_file(folder / "history_embedder_k8.safetensors")
+    with torch.no_grad():
+        model.proj_8x.weight.copy_(kernel["weight"])
+        model.proj_8x.bias.copy_(kernel["bias"])
+    model.use_plain_attention()
+    return model.eval()
