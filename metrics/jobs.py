@@ -1,0 +1,96 @@
+"""Videos outside a study: any folder, any names, prompts and input images from a CSV.
+
+The CSV has the columns `video` (a path relative to the folder, or a file name that occurs once in
+it) and any of `prompt`, `reference` (an image, relative to the CSV) and `section_starts`
+(space-separated frame numbers). Names are never taken apart: two videos whose names differ stay two
+videos.
+"""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+from metrics.errors import UserError
+from metrics.score import Job
+
+SUFFIXES = frozenset({".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".gif"})
+COLUMNS = ("video", "prompt", "reference", "section_starts")
+
+
+def jobs_from_folder(videos: Path, out: Path, prompts: Path | None = None) -> list[Job]:
+    """A job for every video under a folder, sorted by path; scores go to `out`/PATH/.
+
+    Args:
+        videos: the folder, searched through its subfolders (hidden ones left out).
+        out: PATH is the video's path in `videos`, suffix included.
+        prompts: the CSV; every video it names must exist. Videos that it does not name have no
+            prompt.
+
+    Raises:
+        UserError: no such folder, no video in it, or a CSV that does not fit it.
+    """
+    if not videos.is_dir():
+        raise UserError(f"videos={videos} is not a folder")
+    found = sorted(
+        path.relative_to(videos)
+        for path in videos.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(videos).parts)
+    )
+    if not found:
+        raise UserError(f"videos={videos} has no video ({', '.join(sorted(SUFFIXES))})")
+    rows = {} if prompts is None else _rows(prompts, found)
+    jobs = []
+    for path in found:
+        row = rows.get(path, {})
+        reference = row.get("reference", "")
+        jobs.append(
+            Job(
+                video=videos / path,
+                folder=out / path,
+                prompt=row.get("prompt") or None,
+                reference=prompts.parent / reference if prompts and reference else None,
+                section_starts=_numbers(row.get("section_starts", ""), prompts),
+                name=str(path),
+            )
+        )
+    return jobs
+
+
+def _rows(prompts: Path, found: list[Path]) -> dict[Path, dict[str, str]]:
+    """The CSV's rows by the video that they mean."""
+    try:
+        with prompts.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+            columns = reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"prompts={prompts} cannot be read: {error}") from None
+    unknown = [name for name in columns if name not in COLUMNS]
+    if "video" not in columns or unknown:
+        raise UserError(
+            f"prompts={prompts} has the columns {', '.join(columns) or 'none'}; "
+            f"needed is video, known are {', '.join(COLUMNS)}"
+        )
+    names = Counter(path.name for path in found)
+    by_name = {path.name: path for path in found if names[path.name] == 1}
+    known = set(found)
+    result: dict[Path, dict[str, str]] = {}
+    for number, row in enumerate(rows, start=2):
+        path = Path(row["video"])
+        meant = path if path in known else by_name.get(row["video"])
+        if meant is None:
+            several = names[row["video"]] > 1
+            reason = "is the name of several videos" if several else "is no video of the folder"
+            raise UserError(f"{prompts}, line {number}: {row['video']!r} {reason}")
+        if meant in result:
+            raise UserError(f"{prompts}, line {number}: {row['video']!r} occurs twice")
+        result[meant] = row
+    return result
+
+
+def _numbers(text: str, prompts: Path | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split())
+    except ValueError:
+        raise UserError(f"{prompts}: section_starts {text!r} are not frame numbers") from None
