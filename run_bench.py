@@ -68,9 +68,13 @@ def score(cfg: Values) -> int:
 
 def arena(cfg: Values) -> int:
     """Serve blind A/B votes."""
-    from ablations.arena import serve
+    from ablations import arena
 
-    return int(serve(cfg) or OK)
+    if cfg["plan"]:
+        arena.plan(cfg)
+    else:
+        arena.serve(cfg)
+    return OK
 
 
 def report(cfg: Values) -> int:
@@ -82,7 +86,7 @@ def report(cfg: Values) -> int:
 
 def demo(cfg: Values) -> int:
     """A small study from start to end."""
-    return doctor(cfg) or generate(cfg) or score(cfg) or report(cfg)
+    return max(stage(cfg) for stage in (doctor, generate, score, report))
 
 
 def submit(cfg: Values) -> int:
@@ -185,6 +189,9 @@ def main() -> None:
     """The command line. Hydra composes the configuration and, with -m, the sweep."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to a stack trace
     config.register()
+    outcomes.clear()
+    if "stage=demo" in sys.argv and not any("ablation=" in word for word in sys.argv):
+        sys.argv.append("+ablation=demo")
     command: Any = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)
     try:
         command()

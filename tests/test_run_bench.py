@@ -1,0 +1,169 @@
+"""The command line: a manual page, one line for every mistake, an exit status that tells."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+VANILLA = "td_f16k4f2k2f1k1_g9"
+
+
+_SPEC = importlib.util.spec_from_file_location("run_bench", ROOT / "run_bench.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+framepack_bench = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(framepack_bench)
+
+
+def run_bench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run_bench.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete checkpoint with untrained weights, as small as it gets."""
+    from bench.pocket.components import build_random
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    return build_random(folder, num_layers=1, num_single_layers=1)
+
+
+def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
+    done = run_bench("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for heading in ("NAME", "SYNOPSIS", "STAGES", "GROUPS", "FILES", "EXIT STATUS", "EXAMPLES"):
+        assert f"\n{heading}\n" in f"\n{done.stdout}"
+    assert "Hydra" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["generator=foo"], "generator/foo"),
+        (["+ablation=foo"], "there are demo, packing, sampling, section, tail"),
+        (["stage=foo"], "choose from doctor, plan, generate"),
+        (["bacth=2"], "did you mean batch?"),
+        (["batch=two"], "batch=two"),
+        (["batch=0"], "batch=0: give 1 or more"),
+        (["seeds=[a]"], "seeds=['a']"),
+        (["variant=td_f16k4f2k2f1k1_h9"], "at character"),
+        (["variant=td_f15k4f2k2f1k1_g9"], "f15k4"),
+        (["sampler=backwards"], "choose from vanilla, f1, anti_drifting"),
+        (["packing=16k4"], "give levels fNkM"),
+        (["video.height=100"], "not a multiple of 16"),
+        (["prompts.tags=[swim]"], "no swim; there are"),
+        (["prompts=motion"], "name their folder"),
+        (["prompts=file", "prompts.file=none.csv"], "none.csv: cannot be read"),
+        (["generator.checkpoint=none"], "none"),
+        (["generator=folder", "generator.path=none"], "no such folder"),
+        (["stage=score", "study=none"], "no study there"),
+        (["stage=status", "study=none"], "no study there"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_leaves_no_cells(
+    arguments: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", "study=study", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2, said
+    assert len(said.splitlines()) == 1, said
+    assert said.startswith("error: ")
+    assert says in said
+    assert not (tmp_path / "study" / "cells").exists()
+
+
+def test_a_checkpoint_with_a_missing_component_is_one_line(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(checkpoint, tmp_path / "broken")
+    shutil.rmtree(broken / "image_encoder")
+    done = run_bench(f"generator.checkpoint={broken}", "study=study", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "image_encoder" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "study" / "cells").exists()
+
+
+def test_a_study_from_prompts_to_videos_and_again_for_free(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        f"generator.checkpoint={checkpoint}", "generator.steps=1", "study=study", "seeds=[0,1]",
+        "prompts.limit=1", "sampler=[vanilla,inverted]", "section=4", "video.seconds=2", "batch=2",
+    ]  # fmt: skip
+    done = run_bench(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "all 4 cells are finished" in done.stdout
+    assert "section 2/2" in done.stdout
+    found = files(tmp_path / "study")
+    assert sum(name.endswith("video.mp4") for name in found) == 4
+    assert sum(name.endswith("cell.json") for name in found) == 4
+    assert len(found) == 8 + len(["study.yaml", "asked", "prompt.json", "prompt.png"])
+    record = json.loads(next((tmp_path / "study").glob("cells/td_*/*/cell.json")).read_text())
+    assert record["tokens_per_section"][0] > 4 * 36
+    assert record["frames"] == 4 * (record["latents"] - 1) + 1
+    assert record["batch_size"] == 2
+
+    again = run_bench(*arguments, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "nothing to make" in again.stdout
+    assert files(tmp_path / "study") == found
+
+    other = run_bench(*arguments, "video.crf=20", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "video.crf=16, not 20" in other.stderr
+
+    state = run_bench("stage=status", "study=study", "json=true", cwd=tmp_path)
+    assert state.returncode == 0
+    assert json.loads(state.stdout)["done"] == 4
+
+
+def test_plans_are_printed_for_every_variant_of_a_multirun_and_litter_nothing(
+    tmp_path: Path,
+) -> None:
+    names = f"{VANILLA},f1k1_x_g9_f1k1f2k2f16k4_td"
+    done = run_bench("-m", "stage=plan", "json=true", f"variant={names}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    plans = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [plan["variant"] for plan in plans] == names.split(",")
+    assert [path for path in files(tmp_path) if not path.endswith("multirun.yaml")] == []
+
+
+def test_existing_videos_become_cells(media: Path, tmp_path: Path) -> None:
+    for name in ("ours/bikes.mp4", "theirs/bikes_3.mp4"):
+        target = tmp_path / "videos" / name
+        target.parent.mkdir(parents=True)
+        shutil.copy(media / "bikes.mp4", target)
+    (tmp_path / "videos" / "ours" / "broken.mp4").write_bytes(b"no video")
+    Image.new("RGB", (32, 32)).save(tmp_path / "bikes.png")
+    (tmp_path / "suite.csv").write_text("id,text,image\nbikes,bikes pass,bikes.png\n")
+    done = run_bench(
+        "generator=folder", "generator.path=videos", "study=study", "prompts=file",
+        "prompts.file=suite.csv", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "UnreadableVideo: broken.mp4" in done.stdout
+    cell = tmp_path / "study/cells/theirs/bikes_3"
+    record = json.loads((cell / "cell.json").read_text())
+    assert record["prompt_text"] == "bikes pass"
+    assert record["reference_image"] == "prompts/bikes.png"
+    assert (cell / "video.mp4").read_bytes() == (media / "bikes.mp4").read_bytes()
