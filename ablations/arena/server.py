@@ -139,20 +139,20 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 
 
 def _exchange(study: Path, settings: Settings, say: gallery.Say) -> None:
+    """Import, then export. Only an import needs the study for itself."""
     fastchat = settings.format == "fastchat"
-    opened_study = Study.open(study)
-    with _held(study / ".arena", study):
-        try:
-            if settings.import_:
-                known = frozenset(cell.variant for cell in opened_study.cells())
-                source = Path(settings.import_)
+    known = frozenset(cell.variant for cell in Study.open(study).cells()) or None
+    try:
+        if settings.import_:
+            source = Path(settings.import_)
+            with _held(study / ".arena", study):
                 added, there = votes.import_file(
-                    study, settings.database, source, fastchat=fastchat, variants=known or None
+                    study, settings.database, source, fastchat=fastchat, variants=known
                 )
-                say(f"imported {added} votes from {source}; {there} were there already")
-            if settings.export:
-                target = Path(settings.export)
-                count = votes.export_file(study, settings.database, target, fastchat=fastchat)
-                say(f"exported {count} votes to {target}")
-        except StorageError as error:
-            raise UserError(f"the votes' database did not answer: {error}") from error
+            say(f"imported {added} votes from {source}; {there} were there already")
+        if settings.export:
+            target = Path(settings.export)
+            count = votes.export_file(study, settings.database, target, fastchat=fastchat)
+            say(f"exported {count} votes to {target}")
+    except StorageError as error:
+        raise UserError(f"the votes' database did not answer: {error}") from error

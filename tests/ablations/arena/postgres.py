@@ -53,7 +53,7 @@ def cluster(binaries: Path) -> Iterator[str]:
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
     call(
         str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", user, "--no-locale",
-        "-E", "UTF8",
+        "-E", "UTF8", "--no-sync",
     )  # fmt: skip
     log = str(folder / "log")
     call(str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", log, "-o", options, "start")

@@ -84,6 +84,13 @@ def upgrade() -> None:
                 f"CREATE TRIGGER votes_no_{event.lower()} BEFORE {event} ON votes "
                 "BEGIN SELECT RAISE(ABORT, 'votes are append-only'); END"
             )
+        # REPLACE deletes without asking the trigger above.
+        op.execute(
+            "CREATE TRIGGER votes_no_replace BEFORE INSERT ON votes "
+            "WHEN EXISTS (SELECT 1 FROM votes WHERE vote_id = NEW.vote_id "
+            "OR assignment = NEW.assignment OR number = NEW.number) "
+            "BEGIN SELECT RAISE(ABORT, 'this vote is stored already'); END"
+        )
 
 
 def downgrade() -> None:
