@@ -217,8 +217,8 @@ def analyse(
 
     Args:
         results: what `reports.load` gave.
-        baseline: the variant that differences are taken to; by default the vanilla one with most
-            videos, or the first variant.
+        baseline: the variant that differences are taken to; by default the first vanilla
+            one, or the first variant.
         question: which of the arena's questions ELO is of; by default the one with most votes.
 
     Raises:
@@ -271,4 +271,7 @@ def _baseline(variants: Sequence[Entrant], name: str | None) -> Entrant | None:
     if len(variants) < 2:
         return None
     plain = [e for e in variants if e.sampler == "vanilla" and e.discrete is None and e.made]
-    return max(plain or variants, key=lambda entrant: entrant.made)
+    among = plain or variants
+    # The first asked for, unless much of it is missing.
+    most = max(entrant.made for entrant in among)
+    return next(entrant for entrant in among if entrant.made >= 0.8 * most)

@@ -219,14 +219,11 @@ def _counts(analysis: Analysis) -> list[Count]:
 def _film(film: Filmstrip) -> dict[str, Any]:
     strips = []
     for strip in film.strips:
-        row: dict[str, Any] = {"variant": strip.variant, "missing": strip.missing, "image": ""}
+        row: dict[str, Any] = {"variant": strip.variant, "missing": strip.missing, "images": []}
         if strip.frames:
             high, wide = strip.frames[0].shape[:2]
-            image = Image.new("RGB", (wide * len(strip.frames) + 4 * (len(strip.frames) - 1), high))
-            image.paste((128, 128, 128), (0, 0, *image.size))
-            for place, frame in enumerate(strip.frames):
-                image.paste(Image.fromarray(frame), (place * (wide + 4), 0))
-            row |= {"image": _jpeg(image), "width": image.width, "height": image.height}
+            images = [_jpeg(Image.fromarray(frame)) for frame in strip.frames]
+            row |= {"images": images, "width": wide, "height": high}
         strips.append(row)
     return {
         "name": film.name,

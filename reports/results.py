@@ -374,7 +374,9 @@ def _votes(studies: Mapping[str, Study], notes: list[str]) -> pd.DataFrame:
     if not found:
         notes.append("no votes: ELO and rank are empty")
         return pd.DataFrame(columns=["left", "right", "answer", "rater", "prompt_id"])
-    return pd.concat(found, ignore_index=True)
+    votes = pd.concat(found, ignore_index=True)
+    # Simulated raters say so by name; a report must never pass them off as people.
+    return votes.assign(simulated=votes["rater"].astype(str).str.startswith("simulated"))
 
 
 def _count(number: int, noun: str) -> str:

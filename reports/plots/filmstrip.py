@@ -76,8 +76,10 @@ def filmstrips(
         picked = list(scenes)
     else:
         best = sorted(counts.index[counts == counts.max()]) if len(counts) else []
-        order = np.random.default_rng(seed).permutation(len(best))
-        picked = [best[place] for place in sorted(order[:number])]
+        order = [best[place] for place in np.random.default_rng(seed).permutation(len(best))]
+        # Another prompt says more than another seed.
+        first = {scene.rpartition("_")[0]: scene for scene in reversed(order)}
+        picked = sorted(list(dict.fromkeys([*reversed(first.values()), *order]))[:number])
     return [_filmstrip(analysis, shown, name == scene) for scene in picked]
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.analysis import Analysis, Entrant
 from reports.statistics.clusters import Floats, estimate
-from reports.tables.scores import MADE, made
+from reports.tables.scores import MADE, made, missing
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table, ranked
 
 HEADINGS = (
@@ -53,7 +53,7 @@ def _entries(analysis: Analysis, entrant: Entrant) -> tuple[Entry, ...]:
     cells = analysis.cells.iloc[entrant.rows]
     done = (cells["state"] == "done").to_numpy()
     prompts = analysis.prompt[entrant.rows]
-    lacking = entrant.asked - entrant.made
+    lacking = 0 if entrant.made else entrant.asked
     tokens = [list(value) for value in cells.loc[done, "tokens_per_section"] if len(value)]
     first = np.mean([value[0] for value in tokens]) if tokens else np.nan
     largest = np.max([max(value) for value in tokens]) if tokens else np.nan
@@ -64,8 +64,10 @@ def _entries(analysis: Analysis, entrant: Entrant) -> tuple[Entry, ...]:
     return (
         Number(float(first), digits=0, missing=lacking),
         Number(float(largest), digits=0, missing=lacking),
-        Number(frame.value, frame.low, frame.high, 3, missing=entrant.asked - frame.videos),
-        Number(section.value, section.low, section.high, 2, missing=entrant.asked - section.videos),
+        Number(frame.value, frame.low, frame.high, 3, missing=missing(entrant, frame.videos)),
+        Number(
+            section.value, section.low, section.high, 2, missing=missing(entrant, section.videos)
+        ),
         Number(float(peak), digits=2, missing=lacking),
         ", ".join(untrained) if untrained else ("none" if done.any() else "–"),
         made(entrant),

@@ -13,8 +13,8 @@ from bench.files import atomic_write
 from reports.tables.table import DASH, MINUS, Entry, Number, Table
 
 DAGGER = "†"
-"""Stands at a number that fewer videos carry than were asked for."""
-DAGGER_NOTE = f"{DAGGER} fewer videos than were asked for; see the coverage table."
+"""Stands at a number that fewer videos carry than were made."""
+DAGGER_NOTE = f"{DAGGER} fewer videos than were made; see the coverage table."
 
 
 def write(table: Table, folder: Path) -> list[Path]:

@@ -28,7 +28,15 @@ def number(analysis: Analysis, entrant: Entrant, column: Column) -> Number:
     """A variant's mean in a column, with its interval and how many videos it lacks."""
     one = analysis.estimate(entrant, column)
     digits = 2 if column.scale == 100.0 else 3
-    return Number(one.value, one.low, one.high, digits, missing=entrant.asked - one.videos)
+    return Number(one.value, one.low, one.high, digits, missing=missing(entrant, one.videos))
+
+
+def missing(entrant: Entrant, videos: int) -> int:
+    """Videos to tell the reader of: those made but without a value, or all where none has one.
+
+    What was not made shows in the column of videos, and would mark every number of a row.
+    """
+    return entrant.made - videos if videos else entrant.asked
 
 
 def human(analysis: Analysis, entrant: Entrant) -> tuple[Number, Number]:

@@ -15,7 +15,7 @@ Mark = Literal["", "best", "second"]
 class Number:
     """A number in a table.
 
-    NaN prints as a dash. `missing` counts the videos that were asked for and are not in it.
+    NaN prints as a dash. `missing` counts videos that have no value and could have one.
     """
 
     value: float
@@ -51,7 +51,9 @@ def text_of(value: float, digits: int, sign: bool = False) -> str:
     """A number with a fixed number of decimals and a true minus; a dash for NaN."""
     if not np.isfinite(value):
         return DASH
-    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    # Ratings of four digits are read as one word; longer numbers need their thousands.
+    group = "," if abs(value) >= 10_000 else ""
+    text = f"{value:{'+' if sign else ''}{group}.{digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("+-")
     return text.replace("-", MINUS).replace(",", "\u202f")

@@ -240,3 +240,27 @@ def write_curves(
         ),
     }
     pq.write_table(pa.table(columns, schema=curve_schema()), path)
+
+
+def plant_votes(
+    path: Path, variants: Sequence[Made] = FOUR, *, prompts: int = 8, votes: int = 300
+) -> None:
+    """Put simulated votes into a study, through the arena's own import."""
+    from ablations.arena.votes import import_file
+    from reports.simulation import Design, Population, simulate
+
+    skills = tuple(-5 * made.drift for made in variants)
+    table = simulate(Population(skills), Design(raters=12, votes=votes, prompts=prompts), 3)
+    names = dict(zip(sorted(set(table["left"])), (made.name for made in variants), strict=True))
+    scenes = {f"p{number:03d}": f"scene-{number:03d}" for number in range(prompts)}
+    table = table.assign(
+        left=table["left"].map(names),
+        right=table["right"].map(names),
+        prompt_id=table["prompt_id"].map(scenes),
+        seed=0,
+    ).drop(columns="simulated")
+    table["vote_id"] = [f"v{number}" for number in table["vote_id"]]
+    source = path / "votes.csv"
+    table.to_csv(source, index=False)
+    import_file(path, None, source, fastchat=False, variants=None)
+    source.unlink()
