@@ -1,0 +1,431 @@
+"""The paper's eight claims, put to the test on a study.
+
+Each claim is a list of hypotheses about differences between groups of variants, paired by prompt
+and seed, or about human ratings. `reports.verdicts` says when that supports or contradicts the
+claim and when this study does not decide it; `reports.contrasts` how groups are compared.
+
+Where the paper's words leave a number open, it is fixed here and named: what still *competes*, what
+is *negligible*. Variants with options (other steps, TeaCache, other methods) take part only in the
+claim about TeaCache. A verdict is about the generator, prompts and metrics of the study at hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from metrics.catalogue import PAPER
+from reports.analysis import Analysis, Entrant
+from reports.columns import Column
+from reports.contrasts import (
+    Contrast,
+    cells,
+    contrast,
+    contrast_of,
+    gap_difference,
+    matched,
+    rated,
+    squared_gap,
+    within,
+)
+from reports.statistics.paired import Difference, difference
+from reports.verdicts import Effect, Part, Test, Verdict, settle
+
+COMPETES = 50.0
+"""Elo points by which a variant may be worse and still compete: it wins 43 % against the other. The
+paper's tie rule of 16 points is half a vote; telling 16 points apart takes thousands of votes."""
+
+NEGLIGIBLE = 0.2
+"""Standard deviations between videos below which a difference is negligible (Cohen's small
+effect): two piles of videos that overlap by 92 %."""
+
+SLOWER = 5.0
+"""Percent by which later sections may take longer and their cost still count as bounded."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: the paper's words as a hypothesis, the verdict, and the parts it rests on."""
+
+    number: int
+    statement: str
+    verdict: Verdict
+    parts: tuple[Part, ...]
+
+    @property
+    def because(self) -> str:
+        """The verdict's reason: the part that decided it, or that would have to be decided."""
+        deciding = [part for part in self.parts if not part.optional]
+        parts = [part for part in deciding if part.verdict == self.verdict] or deciding
+        if lacking := [part.lacking for part in parts if part.lacking]:
+            return f"this study lacks {lacking[0]}"
+        weakest = min(parts, key=_clearness)
+        shown = f"{weakest.hypothesis}: {_shown(weakest)}"
+        if needed := [part.needed for part in parts if part.needed]:
+            return f"{shown}; {needed[-1]} would decide it, the effect being what it seems"
+        return shown
+
+
+def _clearness(part: Part) -> float:
+    """How many half-widths the effect is from its interval's edge; small is weak."""
+    half = (part.high - part.low) / 2
+    return abs(part.effect) / half if half > 0 else np.inf
+
+
+def _shown(part: Part) -> str:
+    text = f"{part.effect:+.3g} {part.unit} [{part.low:.3g}, {part.high:.3g}]"
+    return text.replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the tests of one study share."""
+
+    analysis: Analysis
+    plain: tuple[Entrant, ...]
+    """Variants without options."""
+
+    def block(self, name: str) -> list[Entrant]:
+        """The plain variants of one way of sampling: vanilla, vanilla+D, inverted, …"""
+        return [e for e in self.plain if e.block.id == name]
+
+    def blocks(self) -> dict[str, list[Entrant]]:
+        """All ways of sampling in the study."""
+        found: dict[str, list[Entrant]] = {}
+        for entrant in self.plain:
+            found.setdefault(entrant.block.id, []).append(entrant)
+        return found
+
+    def columns(self, segment: str, metrics: Sequence[str] = PAPER) -> list[Column]:
+        """The paper's columns of one segment that have values."""
+        return [c for c in self.analysis.scored if c.segment == segment and c.metric in metrics]
+
+    def dynamic(self) -> list[Column]:
+        """Dynamic; where it is the same in every video, the flow's magnitude, which is not."""
+        found = self.columns("all", ["dynamic"])
+        spread = [c for c in found if np.nanstd(self.analysis.measured.of(c)) > 0]
+        if spread:
+            return spread
+        magnitudes = [
+            c
+            for c in self.analysis.measured.columns
+            if (c.metric, c.segment) == ("dynamic_magnitude", "all")
+            and np.isfinite(self.analysis.measured.of(c)).any()
+        ]
+        return magnitudes or found
+
+    @cached_property
+    def seeds(self) -> float:
+        """Videos of one variant and prompt, on average."""
+        made = np.isfinite(self.analysis.measured.values).any(axis=1)
+        pairs = np.unique(np.stack([self.analysis.variant, self.analysis.prompt])[:, made], axis=1)
+        return float(made.sum() / max(pairs.shape[1], 1))
+
+
+def _effect(asked: Asked, found: Contrast | None, unit: str) -> Effect | None:
+    return None if found is None else _paired(asked, found.difference, found.variants, unit)
+
+
+def _paired(asked: Asked, one: Difference, variants: int, unit: str) -> Effect:
+    cost = variants * asked.seeds
+    return Effect(one.value, one.error, one.prompts - 1, one.prompts, cost, unit, p=one.p)
+
+
+def _people(
+    asked: Asked, these: Sequence[Entrant], those: Sequence[Entrant], but: Sequence[str]
+) -> Effect | None:
+    found = rated(asked.analysis, these, those, but) if these and those else None
+    if found is None:
+        return None
+    return Effect(found.value, found.error, found.freedom, found.votes, 1.0, "ELO", "votes")
+
+
+SAMPLING = ("sampler", "discrete")
+
+BOUNDED = "The context, so the cost of a step, is bounded whatever the length of the video."
+
+
+def bounded(asked: Asked) -> list[Test]:
+    """Tokens of a section, once the history is full, do not grow with the sections made."""
+    growth, slower, prompts = [], [], []
+    analysis = asked.analysis
+    names = ("tokens_per_section", "section_seconds")
+    made = [analysis.cells[name].tolist() for name in names]
+    for entrant in asked.plain:
+        if entrant.tail == "ta":
+            continue
+        held = sum(int(frames) for frames in re.findall(r"f(\d+)k", entrant.packing))
+        full = -(-held // entrant.section)
+        for row in entrant.rows:
+            tokens, seconds = (np.array(of[row], dtype=np.float64)[full:] for of in made)
+            if len(tokens) < 2:
+                continue
+            half = len(tokens) // 2
+            growth.append(100 * (tokens[half:].max() / tokens[:half].max() - 1))
+            if len(seconds) == len(tokens) and (seconds > 0).all():
+                ratio = seconds[half:].mean() / seconds[:half].mean()
+                slower.append(100 * np.log(ratio))
+                prompts.append(analysis.prompt[row])
+    lacking = "videos with two sections after the packed history is full"
+    tokens_hold = "later sections have no more tokens than earlier ones (tails deleted, compressed)"
+    if not growth:
+        return [Test(tokens_hold, None, lacking=lacking)]
+    # Token counts are exact: no interval, and one video that grows is enough to contradict.
+    most = Effect(max(growth), 0.0, 1, len(growth), 1.0, "%")
+    tests = [Test(tokens_hold, most, below=1e-9)]
+    if slower:
+        labels = np.unique(prompts, return_inverse=True)[1].astype(np.int64)
+        time = _paired(asked, difference(np.array(slower), labels), len(asked.plain), "%")
+        said = f"later sections take at most {SLOWER:g} % longer"
+        tests.append(Test(said, time, below=SLOWER, optional=True))
+    return tests
+
+
+BEST_DRIFT = (
+    "Inverted anti-drifting sampling is best on every drift metric, with a small dynamic range."
+)
+
+
+def inverted_drifts_least(asked: Asked) -> list[Test]:
+    """Inverted sampling drifts less than every other, and its Dynamic is lower than vanilla's."""
+    ours = asked.block("inverted")
+    others = {n: e for n, e in asked.blocks().items() if n not in ("inverted", "inverted+D")}
+    drifts, dynamic = asked.columns("drift"), asked.dynamic()
+    lacking = _lacking(ours=ours, others=others, columns=drifts, what="drift scores")
+    if lacking:
+        return [Test("inverted sampling drifts least", None, lacking=lacking)]
+    tests = []
+    table = cells(asked.analysis, [*drifts, *dynamic])
+    for name, those in others.items():
+        for column in drifts:
+            found = contrast(table, ours, those, SAMPLING, [column])
+            said = f"{column.title} is lower with inverted than with {name} sampling"
+            tests.append(_or_lacking(asked, said, found, column, below=0.0))
+    return tests + [
+        _or_lacking(
+            asked,
+            f"{column.title} is lower with inverted than with vanilla sampling",
+            contrast(table, ours, others["vanilla"], SAMPLING, [column]),
+            column,
+            below=0.0,
+        )
+        for column in dynamic
+        if "vanilla" in others
+    ]
+
+
+VANILLA_DYNAMIC = "Vanilla sampling has the highest Dynamic score; its ELO is low."
+
+
+def vanilla_moves_most(asked: Asked) -> list[Test]:
+    """Vanilla's Dynamic is higher than each other's; people rate it lower (told, not decisive)."""
+    ours = asked.block("vanilla")
+    others = {n: e for n, e in asked.blocks().items() if n != "vanilla"}
+    dynamic = asked.dynamic()
+    lacking = _lacking(ours=ours, others=others, columns=dynamic, what="a Dynamic score")
+    if lacking:
+        return [Test("vanilla sampling has the highest Dynamic score", None, lacking=lacking)]
+    table = cells(asked.analysis, dynamic)
+    tests = []
+    for name, those in others.items():
+        for column in dynamic:
+            found = contrast(table, ours, those, SAMPLING, [column])
+            said = f"{column.title} is higher with vanilla than with {name} sampling"
+            tests.append(_or_lacking(asked, said, found, column, above=0.0))
+    for name, those in others.items():
+        tests.append(
+            Test(
+                f"ELO is lower with vanilla than with {name} sampling",
+                _people(asked, ours, those, SAMPLING),
+                lacking="votes that compare them",
+                optional=True,
+            )
+        )
+    return tests
+
+
+DISCRETE = (
+    "Vanilla sampling with discretised history competes in human score, with a far larger dynamic "
+    "range."
+)
+
+
+def discrete_competes(asked: Asked) -> list[Test]:
+    """+D is rated no more than COMPETES below inverted sampling, and its Dynamic is higher."""
+    ours, those = asked.block("vanilla+D"), asked.block("inverted")
+    dynamic = asked.dynamic()
+    human = f"ELO of vanilla+D is at most {COMPETES:g} below that of inverted sampling"
+    lacking = _lacking(ours=ours, others=those, columns=dynamic, what="a Dynamic score")
+    if lacking:
+        return [Test(human, None, lacking=lacking)]
+    people = _people(asked, ours, those, SAMPLING)
+    tests = [Test(human, people, above=-COMPETES, lacking="votes that compare them")]
+    table = cells(asked.analysis, dynamic)
+    for column in dynamic:
+        found = contrast(table, ours, those, SAMPLING, [column])
+        said = f"{column.title} is higher with vanilla+D than with inverted sampling"
+        tests.append(_or_lacking(asked, said, found, column, above=0.0))
+    return tests
+
+
+DOMINATES = (
+    "Within one sampling approach packings differ little and at random: the sampling approach "
+    "dominates."
+)
+
+
+def sampling_dominates(asked: Asked) -> list[Test]:
+    """Squared standardised differences between approaches exceed those between packings."""
+    columns = [*asked.columns("all"), *asked.columns("drift")]
+    names = list(asked.blocks())
+    by_packing = within(asked.plain, "packing")
+    by_sampling = [
+        pair
+        for place, one in enumerate(names)
+        for other in names[place + 1 :]
+        for pair in matched(asked.block(one), asked.block(other), SAMPLING)
+    ]
+    said = "variants of two sampling approaches differ more than variants of two packings"
+    if not columns or not by_packing or not by_sampling:
+        return [Test(said, None, lacking="two sampling approaches with two packings each, scored")]
+    table = cells(asked.analysis, columns, standard=True)
+    sampling, packing = squared_gap(table, by_sampling), squared_gap(table, by_packing)
+    if sampling is None or packing is None:
+        return [Test(said, None, lacking="scores of both on the same prompts")]
+    more = gap_difference(sampling, packing)
+    variants = len({e.name for pair in [*by_packing, *by_sampling] for e in pair})
+    little = f"packings differ by less than {NEGLIGIBLE:g} standard deviations (root mean square)"
+    return [
+        Test(said, _paired(asked, more, variants, "SD²"), above=0.0),
+        Test(
+            little,
+            _paired(asked, gap_difference(packing), packing.variants, "SD²"),
+            below=NEGLIGIBLE**2,
+            optional=True,
+        ),
+    ]
+
+
+SECTIONS = "Sections of 9 latent frames are preferred to 4 or 1."
+
+
+def long_sections_preferred(asked: Asked) -> list[Test]:
+    """ELO with g9 is higher than with g4 and g1, all else equal; drift is told as well."""
+    nine = [e for e in asked.plain if e.section == 9]
+    tests = []
+    drifts = asked.columns("drift")
+    table = cells(asked.analysis, drifts, standard=True) if drifts else None
+    for length in (4, 1):
+        short = [e for e in asked.plain if e.section == length]
+        pairs = matched(nine, short, ["section"])
+        lacking = "votes that compare them" if pairs else f"the same variants with g9 and g{length}"
+        ours, those = [one for one, _ in pairs], [other for _, other in pairs]
+        people = _people(asked, ours, those, ["section"])
+        tests.append(
+            Test(f"ELO is higher with g9 than with g{length}", people, above=0.0, lacking=lacking)
+        )
+        if pairs and table is not None:
+            found = contrast(table, ours, those, ["section"])
+            said = f"drift (mean of the metrics) is lower with g9 than with g{length}"
+            tests.append(Test(said, _effect(asked, found, "SD"), below=0.0, optional=True))
+    return tests
+
+
+TAILS = "The three tail options differ negligibly."
+
+
+def tails_differ_little(asked: Asked) -> list[Test]:
+    """The root mean square difference between tails is below NEGLIGIBLE, over all metrics."""
+    pairs = within(asked.plain, "tail")
+    columns = [*asked.columns("all"), *asked.columns("drift")]
+    said = f"tails differ by less than {NEGLIGIBLE:g} standard deviations (root mean square)"
+    gap = None
+    if pairs and columns:
+        gap = squared_gap(cells(asked.analysis, columns, standard=True), pairs)
+    if gap is None:
+        return [Test(said, None, lacking="the same variants with tails td, ta and tc, scored")]
+    effect = _paired(asked, gap_difference(gap), gap.variants, "SD²")
+    return [Test(said, effect, below=NEGLIGIBLE**2)]
+
+
+TEACACHE = "TeaCache costs quality."
+
+
+def teacache_costs(asked: Asked) -> list[Test]:
+    """Quality (mean of the paper's metrics but Dynamic) is lower with TeaCache, all else equal."""
+    pairs = []
+    everyone = asked.analysis.variants
+    for cached in everyone:
+        if not float(cached.options.get("teacache", 0) or 0) > 0:
+            continue
+        rest = {key: value for key, value in cached.options.items() if key != "teacache"}
+        for plain in everyone:
+            same = {k: v for k, v in plain.options.items() if k != "teacache" or v}
+            if same == rest and (plain, cached) in matched([plain], [cached], ["options"]):
+                pairs.append((cached, plain))
+    columns = asked.columns("all", [metric for metric in PAPER if metric != "dynamic"])
+    said = "quality (mean of the metrics) is lower with TeaCache"
+    if not pairs or not columns:
+        return [Test(said, None, lacking="the same variant with and without TeaCache, scored")]
+    table = cells(asked.analysis, columns, standard=True)
+    found = contrast_of(table, pairs)
+    tests = [Test(said, _effect(asked, found, "SD"), below=0.0, lacking="cells that both made")]
+    drifts = asked.columns("drift")
+    if drifts:
+        drift = contrast_of(cells(asked.analysis, drifts, standard=True), pairs)
+        more = _effect(asked, drift, "SD")
+        tests.append(
+            Test("drift (mean of the metrics) is higher with TeaCache", more, 0.0, optional=True)
+        )
+    return tests
+
+
+def _or_lacking(
+    asked: Asked,
+    said: str,
+    found: Contrast | None,
+    column: Column,
+    *,
+    above: float | None = None,
+    below: float = 0.0,
+) -> Test:
+    unit = "points" if column.scale == 100.0 else column.unit
+    effect = _effect(asked, found, unit)
+    return Test(said, effect, above, below, lacking=f"{column.title} of both on the same cells")
+
+
+def _lacking(*, ours: object, others: object, columns: object, what: str) -> str:
+    """What stands in the way of comparing two groups; "" when nothing does."""
+    if not ours or not others:
+        return "the variants to compare"
+    return "" if columns else what
+
+
+QUESTIONS: tuple[tuple[str, Callable[[Asked], list[Test]]], ...] = (
+    (BOUNDED, bounded),
+    (BEST_DRIFT, inverted_drifts_least),
+    (VANILLA_DYNAMIC, vanilla_moves_most),
+    (DISCRETE, discrete_competes),
+    (DOMINATES, sampling_dominates),
+    (SECTIONS, long_sections_preferred),
+    (TAILS, tails_differ_little),
+    (TEACACHE, teacache_costs),
+)
+"""The claims in the paper's order, each with what tests it."""
+
+
+def claims(analysis: Analysis) -> tuple[Claim, ...]:
+    """All eight claims on one study; what it cannot test is not decided, and says what it lacks."""
+    plain = tuple(
+        e for e in analysis.variants if not {k: v for k, v in e.options.items() if v not in (0, "")}
+    )
+    asked = Asked(analysis, plain)
+    found = []
+    for number, (statement, tests) in enumerate(QUESTIONS, 1):
+        verdict, parts = settle(tests(asked))
+        found.append(Claim(number, statement, verdict, parts))
+    return tuple(found)

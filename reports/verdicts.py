@@ -1,0 +1,176 @@
+"""From an effect and its interval to a verdict in words.
+
+A claim says several things at once (best on *every* drift metric), its parts. It is supported when
+each part's own 95 % interval lies on the claimed side: a conjunction needs no correction, since all
+must be right. It is contradicted when one part's lies on the other side, at a confidence corrected
+for the number of parts (Bonferroni), since any one would do. Between the two it is not decided.
+So where there is no effect, a claim is left undecided in at least 95 of 100 studies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from scipy import stats  # type: ignore[import-untyped, unused-ignore]
+
+from reports.statistics.clusters import LEVEL
+from reports.statistics.power import POWER, prompts_needed
+
+Verdict = Literal["supported", "contradicted", "not decided"]
+
+SUPPORTED: Verdict = "supported"
+CONTRADICTED: Verdict = "contradicted"
+UNDECIDED: Verdict = "not decided"
+
+
+@lru_cache(maxsize=4096)
+def _quantile(probability: float, freedom: float) -> float:
+    """Quantile of Student's t."""
+    return float(stats.t.ppf(probability, freedom))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a claim says, and what the study has to say to it.
+
+    The hypothesis is that the effect is above `above` (or below `below`); `effect`, `low`, `high`
+    are in `unit`. `counted` is how many videos (or votes) it rests on; `lacking` says what the
+    study lacks when there is nothing to test. An `optional` part is told and does not count for
+    the verdict.
+    """
+
+    hypothesis: str
+    effect: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    unit: str = ""
+    verdict: Verdict = UNDECIDED
+    counted: int = 0
+    lacking: str = ""
+    optional: bool = False
+    rests_on: Effect | None = None
+    bound: float = 0.0
+
+    @property
+    def needed(self) -> str:
+        """How many videos (or votes) would decide it, in words; "" where it is decided or where
+        more of them would not help."""
+        if self.verdict != UNDECIDED or self.rests_on is None:
+            return ""
+        return _needed(self.rests_on, self.bound)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An estimate with its standard error, and how to say what more of it would cost.
+
+    `units` prompts (or votes) were used, each costing `cost` videos (or votes) more. `p` is that
+    of an exact test of no effect, where there is one: a verdict then needs it as well, since few
+    prompts can be far from the normal distribution that the interval relies on.
+    """
+
+    value: float
+    error: float
+    freedom: float
+    units: int
+    cost: float
+    unit: str
+    of: Literal["videos", "votes"] = "videos"
+    p: float = np.nan
+
+    def half(self, level: float) -> float:
+        """Half of the interval's width."""
+        if not self.freedom >= 1:
+            return float("nan")
+        return _quantile((1 + level) / 2, self.freedom) * self.error
+
+
+def _verdict(effect: Effect, bound: float, sign: float, parts: int) -> Verdict:
+    gap = sign * (effect.value - bound)
+    if not np.isfinite(effect.error) or not np.isfinite(gap):
+        return UNDECIDED
+    p = effect.p if bound == 0 and np.isfinite(effect.p) else 0.0
+    if gap > effect.half(LEVEL) and p < 1 - LEVEL:
+        return SUPPORTED
+    if -gap > effect.half(1 - (1 - LEVEL) / parts) and p < (1 - LEVEL) / parts:
+        return CONTRADICTED
+    return UNDECIDED
+
+
+def _needed(effect: Effect, bound: float) -> str:
+    """How many videos (votes) would decide, the effect being what it seems."""
+    gap = abs(effect.value - bound)
+    if not np.isfinite(effect.error):
+        return "at least two prompts" if effect.of == "videos" else "votes of at least two raters"
+    if effect.of == "votes":
+        if gap <= 0 or effect.units <= 0:
+            return ""
+        reach = effect.half(LEVEL) + stats.norm.ppf(POWER) * effect.error
+        votes = effect.units * (reach / gap) ** 2
+        return f"about {_round(votes)} votes" if votes < 1e7 else "more than ten million votes"
+    prompts = prompts_needed(effect.error, effect.units, gap)
+    if prompts is None:
+        return "" if effect.error == 0 else "more than a million prompts"
+    return f"about {_round(prompts * effect.cost)} videos ({prompts} prompts)"
+
+
+def _round(number: float) -> str:
+    """Two significant digits, rounded up: the number is an estimate."""
+    if number < 100:
+        return str(int(np.ceil(number)))
+    size = 10 ** (int(np.floor(np.log10(number))) - 1)
+    return f"{int(np.ceil(number / size)) * size:,}".replace(",", "\u202f")
+
+
+@dataclass(frozen=True)
+class Test:
+    """A part before it is known how many others the claim has.
+
+    The hypothesis is that the effect is above `above`, or, where that is None, below `below`.
+    Without an effect, `lacking` says what the study would need.
+    """
+
+    hypothesis: str
+    effect: Effect | None
+    above: float | None = None
+    below: float = 0.0
+    lacking: str = ""
+    optional: bool = False
+
+
+def _part(test: Test, among: int) -> Part:
+    """Judge one part of a claim with `among` deciding ones."""
+    if test.effect is None:
+        return Part(test.hypothesis, lacking=test.lacking, optional=test.optional)
+    effect = test.effect
+    bound, sign = (test.below, -1.0) if test.above is None else (test.above, 1.0)
+    verdict = _verdict(effect, bound, sign, 1 if test.optional else max(among, 1))
+    half = effect.half(LEVEL)
+    return Part(
+        test.hypothesis,
+        effect.value,
+        effect.value - half,
+        effect.value + half,
+        effect.unit,
+        verdict,
+        counted=round(effect.units * effect.cost),
+        optional=test.optional,
+        rests_on=effect,
+        bound=bound,
+    )
+
+
+def settle(tests: Sequence[Test]) -> tuple[Verdict, tuple[Part, ...]]:
+    """The claim's verdict and its parts."""
+    among = sum(not test.optional and test.effect is not None for test in tests)
+    parts = tuple(_part(test, among) for test in tests)
+    deciding = [part.verdict for part in parts if not part.optional]
+    if CONTRADICTED in deciding:
+        return CONTRADICTED, parts
+    if deciding and all(verdict == SUPPORTED for verdict in deciding):
+        return SUPPORTED, parts
+    return UNDECIDED, parts
