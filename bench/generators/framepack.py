@@ -301,6 +301,12 @@ class FramePack:
         else:
             self.pipe.to(self.device)
 
+    def forget(self) -> None:
+        """Drop all kept embeddings: the next request is encoded again."""
+        self._texts = TextTokens()
+        self._encoded.clear()
+        self._images.clear()
+
     # Encoding, once per prompt
 
     def condition(self, request: Request, height: int, width: int) -> Condition:
