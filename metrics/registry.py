@@ -38,6 +38,9 @@ BACKENDS: dict[str, tuple[tuple[str, ...], str | Factory]] = {
     "blaze-landmarks": (("anatomy",), "metrics.anatomy_lite:BlazeLandmarks"),
     "lab-moments": (("colour", "contrast", "cast"), "metrics.colour:LabMoments"),
     "frame-difference": (("change",), "metrics.frozen:FrameDifference"),
+    # pocket
+    "pocket-judge": (("clarity", "anatomy", "identity"), "metrics.judges:PocketFrames"),
+    "pocket-caption": (("semantic",), "metrics.judges:PocketCaption"),
 }
 """back-end → (metrics it measures, "module:class" or a factory)."""
 

@@ -56,7 +56,7 @@ class ResidualBlock(nn.Module):
 
 
 class PocketAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Videos [B, 3, 1+4k, H, W] in −1..1 to unit-variance latents [B, C, 1+k, H/8, W/8], and back."""
+    """Videos [B, 3, 1+4k, H, W] in −1..1 to latents [B, C, 1+k, H/8, W/8] and back."""
 
     @register_to_config
     def __init__(

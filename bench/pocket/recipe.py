@@ -16,8 +16,8 @@ class AutoencoderRecipe:
     """Frames kept of each clip, from a random place."""
     batch: int = 16
     """Groups of four frames in a step."""
-    steps: int = 4500
-    decay: int = 2700
+    steps: int = 2800
+    decay: int = 1850
     """Steps at the end in which the learning rate falls to zero."""
     warmup: int = 100
     learning_rate: float = 2e-3
@@ -34,15 +34,15 @@ class TransformerRecipe:
     """How the transformer is trained."""
 
     seed: int = 0
-    clips: int = 2000
+    clips: int = 800
     latents: int = 46
     """Latent frames of a training clip: 181 frames, eleven seconds."""
-    steps: int = 9000
-    decay: int = 4000
-    warmup: int = 200
-    learning_rate: float = 1.2e-3
+    steps: int = 3600
+    decay: int = 2400
+    warmup: int = 150
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.01
-    ema: float = 0.9985
+    ema: float = 0.998
     text_dropout: float = 0.1
     """Share of batches trained with the empty prompt, which guidance needs."""
     sigma_mean: float = 0.3

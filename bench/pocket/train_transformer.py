@@ -74,12 +74,13 @@ def flow_loss(
     return (v.float() - (noise - clean).to(device)).square().flatten(1).mean(1)
 
 
-def held_out_layouts(g: int, order: str, batches: int, batch: int = 32) -> list[Layout]:
+def held_out_layouts(
+    g: int, order: str, batches: int, latents: int, batch: int = 32
+) -> list[Layout]:
     """Fixed layouts over the held-out clips, with the full packing."""
     rng = np.random.default_rng([77, g])
-    recipe = TransformerRecipe()
     return [
-        layouts.make(rng, order, "f16k4f2k2f1k1", g, batch, HELD_OUT_CLIPS, recipe.latents)
+        layouts.make(rng, order, "f16k4f2k2f1k1", g, batch, HELD_OUT_CLIPS, latents)
         for _ in range(batches)
     ]
 
@@ -97,7 +98,7 @@ def held_out_loss(
     generator = torch.Generator().manual_seed(1)
     losses = []
     with torch.no_grad():
-        for layout in held_out_layouts(g, order, batches):
+        for layout in held_out_layouts(g, order, batches, store.length):
             store.fill(layout.clips)
             sigma = torch.linspace(0.02, 0.98, len(layout.clips))
             losses.append(flow_loss(model, store, layout, sigma, generator, device, without))
@@ -143,7 +144,7 @@ def train(
     stop_after: int | None = None,
     device: str = "cpu",
     fast: bool = True,
-    check_every: float = 420,
+    check_every: float = 600,
 ) -> PackedTransformer:
     """Train (or go on training) to the recipe's steps and return the averaged network.
 
@@ -216,7 +217,7 @@ def train(
                     record[f"without_k{kernel}"] = zeroed / full - 1
                 log(record)
             average.swap()
-        if now - saved > 120 or last:
+        if now - saved > 120 or last or step == stop_after:
             saved = now
             steps, decay = planned(recipe, scratch)
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
