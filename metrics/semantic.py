@@ -2,7 +2,8 @@
 
 `viclip` is VBench's overall consistency: the cosine of ViCLIP's embeddings of prompt and video, the
 video being 8 frames from the middles of 8 equal parts. Raw cosines lie at 0.2 to 0.3; only VBench's
-leaderboard divides by 0.364. The curve has an item per second, each from 8 frames of that second.
+leaderboard divides by 0.364. The curve has an item per second, each from 8 frames of its own; a
+shorter video has one.
 
 `clip-mean` looks at every frame alone: the mean cosine of CLIP ViT-L/14.
 """
@@ -52,7 +53,7 @@ class ClipCosines(Measurement):
 
     def __init__(self, video: VideoInfo, cosine: Any) -> None:
         """`cosine` maps [n, 8, 3, 224, 224] to the prompt's cosine with each clip, [n]."""
-        self._window = max(CLIP_FRAMES, round(video.fps))
+        self._window = min(video.frames, max(CLIP_FRAMES, round(video.fps)))
         self._windows = video.frames // self._window
         self._whole = middle_frames(video.frames)
         self._part = middle_frames(self._window)
