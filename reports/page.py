@@ -11,13 +11,15 @@ import base64
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup, escape
 from PIL import Image
 
 from bench.errors import UserError
@@ -103,6 +105,7 @@ def write_page(
         undefined=jinja2.StrictUndefined,
         trim_blocks=False,
     )
+    environment.filters["names"] = _names_as_code([entrant.name for entrant in analysis.variants])
     theatre = _theatre(analysis, out, videos)
     failed = analysis.cells[analysis.cells["state"] == "failed"]
     claims = list(claims)
@@ -134,7 +137,14 @@ def write_page(
         reference=[tables["reference"]],
         claims=claims,
         notes_of=notes_of,
-        open_intervals=("differences", "variance", "correlation", "ratings", "tests"),
+        open_intervals=(
+            "differences",
+            "variance",
+            "correlation",
+            "ratings",
+            "tests",
+            "claim_parts",
+        ),
         plots=plots,
         filmstrips=[_film(film) for film in films],
         moments=[name for name, _ in MOMENTS],
@@ -160,6 +170,21 @@ def write_page(
     )
     atomic_write(out / "index.html", text)
     return out / "index.html"
+
+
+def _names_as_code(names: Sequence[str]) -> Callable[[str], Markup]:
+    """A filter that sets variants' names in the type that keeps digits apart."""
+    # The longest first: one name may begin another.
+    pattern = re.compile("|".join(re.escape(name) for name in sorted(names, key=len)[::-1]) or "$^")
+
+    def mark(text: str) -> Markup:
+        parts = [Markup("<code>%s</code>") % name for name in pattern.findall(text)]
+        plain = [escape(part) for part in pattern.split(text)]
+        return Markup("").join(
+            part for pair in zip(plain, [*parts, Markup("")], strict=True) for part in pair
+        )
+
+    return mark
 
 
 def _lede(analysis: Analysis) -> str:

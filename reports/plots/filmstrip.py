@@ -163,7 +163,7 @@ def draw(filmstrip: Filmstrip) -> Plot:
             panel = grid[row, place]
             panel.set_axis_off()
             if strip.frames:
-                panel.imshow(strip.frames[place], interpolation="lanczos")
+                panel.imshow(strip.frames[place])
             if row == 0:
                 panel.text(
                     1.0, 1.02, title, transform=panel.transAxes, ha="right", fontsize=8, color=FAINT

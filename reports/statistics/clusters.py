@@ -124,11 +124,12 @@ def estimate(
     error = jackknife_error(sums, counts)
     if prompts < 2:
         return Estimate(mean, np.nan, np.nan, error, videos, prompts)
-    quantile = t_quantile((1 + level) / 2, prompts - 1)
     if bounds == (0.0, 1.0) and is_boolean(values):
         trials = effective_trials(mean, error, videos, prompts)
-        low, high = wilson(mean, trials, quantile)
+        # With Student's quantile the interval would be too wide: few trials already widen it.
+        low, high = wilson(mean, trials, float(special.ndtri((1 + level) / 2)))
     else:
+        quantile = t_quantile((1 + level) / 2, prompts - 1)
         low, high = mean - quantile * error, mean + quantile * error
     low = low if bounds[0] is None else max(low, bounds[0])
     high = high if bounds[1] is None else min(high, bounds[1])

@@ -251,7 +251,7 @@ def variance_shares(
         parts["prompt"] = fits.gain(fits.fit(varied, "nothing"), mains, noise)
     if len(parts) > 1:
         parts["shared"] = fits.gain(nothing, mains, noise) - np.sum(list(parts.values()), axis=0)
-    if len(used) > 1:
+    if (whole.constants > mains.constants).any():
         parts["other of variant"] = fits.gain(mains, whole, noise)
     drawn_twice = int(draw.max()) + 1 > prompts
     with_seed = fits.fit(("variant",), "seed")
