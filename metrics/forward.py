@@ -7,7 +7,6 @@ size cut at fixed positions, and `exact_arithmetic` turns the machine's choices 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from metrics import weights
 from metrics.base import Chunk, Curve, Frames, Groups, Measurement, Reading
-from metrics.errors import Unavailable
+from metrics.checkpoint import state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -109,25 +108,9 @@ def ready(network: "torch.nn.Module", device: str) -> "torch.nn.Module":
 def read_state(name: str, key: str = "") -> "Mapping[str, Tensor]":
     """The state dict in a registered, checked file (`key` names its entry in a larger checkpoint).
 
-    Only tensors are unpickled. Raises `Unavailable` where the file cannot be had or has not that
-    content.
+    Raises `Unavailable` where the file cannot be had or has not that content.
     """
-    path = weights.get(name)
-    content = _read(path)
-    state = content.get(key) if key and isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping):
-        raise Unavailable(f"{path.name} has no state dict{f' under {key!r}' if key else ''}")
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
-
-
-def _read(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return state_dict(weights.get(name), key)
 
 
 def frame_tensor(frame: Frames) -> "Tensor":
