@@ -51,7 +51,7 @@ def _product(cfg: Mapping[str, Any]) -> list[str]:
                 f"packing={packing}: give levels fNkM in time order, such as f16k4f2k2f1k1"
             )
     parts = (cfg["packing"], cfg["section"], cfg["tail"], cfg["discrete"])
-    options = {key: _listed(value) for key, value in (cfg.get("options") or {}).items()}
+    options = {key: _listed(value) for key, value in sorted((cfg.get("options") or {}).items())}
     names = []
     for sampler, packing, section, tail, discrete in itertools.product(
         samplers, *map(_listed, parts)

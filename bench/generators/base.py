@@ -45,7 +45,7 @@ class Settings:
     """steps, guidance, cfg, shift, teacache, lora, weights: recorded in every cell."""
 
     untrained: tuple[str, ...] = ()
-    """Names of kernels whose projections are initialised, not trained."""
+    """What the checkpoint never saw in training: k8 and k16 made from k1, tails, +D, noise."""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,9 @@ class Config:
     """Name → folder or hub id of fine-tuned weights; a variant asks by `+weights-NAME`."""
     codebooks: Mapping[str, str] = field(default_factory=dict)
     """K → safetensors file with `codes` [K, channels]; the first serves a bare +D."""
+    trained: Sequence[str] = ()
+    """What this checkpoint has seen in training besides packed, deleted history: +D, ta, tc, noise,
+    k8, … All else is named as untrained in every cell that uses it."""
     offline: bool = False
 
 
@@ -206,7 +209,8 @@ class FramePack:
             kernels, (base[0], base[1]), trained_projections(self._transformer_folder())
         )
         kept = {key: value for key, value in values.items() if value is not None}
-        self._settings = Settings(kept, untrained)
+        unseen = [*untrained, *unseen_treatments(variant)]
+        self._settings = Settings(kept, tuple(x for x in unseen if x not in config.trained))
         if self.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats(self.device)
         return self._settings
@@ -427,6 +431,16 @@ class FramePack:
         scaled = latents.to(vae.dtype) / vae.config.scaling_factor
         parts = torch.split(scaled, size)
         return torch.cat([vae.decode(part, return_dict=False)[0] for part in parts])
+
+
+def unseen_treatments(variant: Variant) -> list[str]:
+    """Parts of a variant that a checkpoint only knows if it was trained with them."""
+    found: list[str] = [] if variant.packing.tail == "td" else [variant.packing.tail]
+    if variant.discrete is not None:
+        found.append("+D")
+    if float(variant.option("noise", 0.0)) > 0:
+        found.append("noise")
+    return found
 
 
 def _dtype_name(key: str, name: str, device: str) -> str:
