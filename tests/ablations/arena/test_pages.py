@@ -204,9 +204,7 @@ def test_a_form_from_another_site_is_refused(
     assert rater.post("/vote", form, headers=own).status_code == 303
 
 
-def test_a_form_of_another_visitor_is_refused(
-    open_arena: Open, visit: Visit, clock: Hand
-) -> None:
+def test_a_form_of_another_visitor_is_refused(open_arena: Open, visit: Visit, clock: Hand) -> None:
     arena = open_arena()
     rater, other = visit(arena).begin(), visit(arena).begin()
     form = {**rater.shown(), "answer": "left", "form": other.shown()["form"]}

@@ -1,0 +1,64 @@
+"""A wrong key or value of the arena is one line that says what would be right."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ablations import arena
+from ablations.arena.settings import Settings, read
+from bench.errors import UserError
+
+CONF = Path(__file__).parents[3] / "conf" / "arena" / "default.yaml"
+
+
+def test_the_yaml_holds_every_key_at_its_default() -> None:
+    values = yaml.safe_load(CONF.read_text())
+    assert read(values) == Settings()
+    names = {field.alias or name for name, field in Settings.model_fields.items()}
+    assert set(values) == names
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prot": 1}, "arena.prot is not a key of the arena; did you mean port?"),
+        ({"sizing": {"margn": 1}}, "arena.sizing.margn is not a key of the arena; did you mean"),
+        ({"port": 99999}, "arena.port: Input should be less than or equal to 65535"),
+        ({"access": "closed"}, "arena.access: Input should be 'open' or 'invitation'"),
+        ({"question": "smell"}, "question='smell' is not one of overall, motion"),
+        ({"question": "Bad Key", "question_text": "x"}, "arena.question"),
+        ({"pairs_per_rater": 4, "controls_per_rater": 3}, "at most half of pairs_per_rater = 4"),
+        ({"votes_per_variant": 0}, "arena.votes_per_variant"),
+        ({"completion_url": "javascript:alert(1)"}, "arena.completion_url"),
+    ],
+)
+def test_a_wrong_value_is_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(values)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_question_of_ones_own_needs_its_words() -> None:
+    settings = read({"question": "hands", "question_text": "Whose hands are better?"})
+    assert settings.question_words == "Whose hands are better?"
+
+
+def test_a_port_in_use_is_one_line(study: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"arena.port={port} cannot be listened on"):
+            arena.serve({"study": study, "arena": {"port": port, "control_videos": 0}})
+
+
+def test_a_folder_that_is_no_study_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no study there"):
+        arena.serve({"study": tmp_path, "arena": {}})
+    assert list(tmp_path.iterdir()) == []
