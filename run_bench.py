@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -94,7 +95,7 @@ def submit(cfg: Values) -> int:
     from ablations.chosen import variants
     from bench.stages import submit
 
-    return submit.run(cfg, variants(cfg))
+    return submit.run(cfg, variants(cfg), overrides())
 
 
 def status(cfg: Values) -> int:
@@ -106,15 +107,26 @@ def status(cfg: Values) -> int:
 
 def retry(cfg: Values) -> int:
     """Make the failed cells again."""
-    from ablations.chosen import variants
-    from bench.stages import retry
+    from bench.stages import submit
 
-    return retry.run(cfg, variants(cfg))
+    return submit.retry(cfg)
+
+
+def work(cfg: Values) -> int:
+    """What a job of stage=submit does: the stages of `cluster.stages`, one after the other."""
+    worst = OK
+    for stage in cfg["cluster"]["stages"]:
+        if stage not in STAGES:
+            raise UserError(f"cluster.stages: no stage {stage}; choose from {', '.join(STAGES)}")
+        worst = max(worst, STAGES[stage](cfg))
+        if worst > FAILED:
+            break
+    return worst
 
 
 STAGES: dict[str, Callable[[Values], int]] = {
     stage.__name__: stage
-    for stage in (doctor, plan, generate, score, arena, report, demo, submit, status, retry)
+    for stage in (doctor, plan, generate, score, arena, report, demo, submit, status, retry, work)
 }
 
 
@@ -134,6 +146,11 @@ def run(cfg: DictConfig) -> int:
         raise
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def overrides() -> list[str]:
+    """What the command line changes, as Hydra read it."""
+    return [str(word) for word in HydraConfig.get().overrides.task]
 
 
 def task(cfg: DictConfig) -> int:
@@ -185,13 +202,31 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "error")
 
 
+def expanded(words: list[str]) -> list[str]:
+    """A command line with what its shorthands stand for.
+
+    `stage=demo` is a preset; a launcher of several workers sweeps over them, all on one study.
+    """
+    flags, more = [], []
+    if "stage=demo" in words and not any("ablation=" in word for word in words):
+        more.append("+ablation=demo")
+    if {"hydra/launcher=slurm", "hydra/launcher=processes"} & {*words}:
+        given = [word.removeprefix("workers=") for word in words if word.startswith("workers=")]
+        count = given[-1] if given else "2"
+        if "-m" not in words and "--multirun" not in words:
+            flags.append("--multirun")
+        more += [f"workers={count}", f"worker=range({count})"]
+        if "hydra/launcher=slurm" in words:
+            more += ["claims.wait=false"]
+    return [words[0], *flags, *words[1:], *more]
+
+
 def main() -> None:
     """The command line. Hydra composes the configuration and, with -m, the sweep."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to a stack trace
     config.register()
     outcomes.clear()
-    if "stage=demo" in sys.argv and not any("ablation=" in word for word in sys.argv):
-        sys.argv.append("+ablation=demo")
+    sys.argv = expanded(sys.argv)
     command: Any = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)
     try:
         command()

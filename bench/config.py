@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 
 @dataclass
@@ -132,3 +132,29 @@ class Config:
 def register() -> None:
     """Make the schema known to Hydra; `conf/config.yaml` and the groups build on it."""
     ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("minutes", minutes, replace=True)
+    OmegaConf.register_new_resolver("sbatch", sbatch, replace=True)
+
+
+def minutes(time: str) -> int:
+    """SLURM's [days-]hours:minutes:seconds as minutes, rounded up; a bare number is minutes.
+
+    Example:
+        >>> [minutes(time) for time in ("90", "01:30:00", "1-00:00:30")]
+        [90, 90, 1441]
+    """
+    days, dash, clock = time.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if dash:
+        hours, mins, seconds = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, mins, seconds = parts
+    else:
+        hours, (mins, seconds) = 0, (*parts, 0)[:2]
+    return int(days or 0) * 1440 + hours * 60 + mins + (seconds > 0)
+
+
+def sbatch(gpus: int, memory: str | None) -> dict[str, str]:
+    """GPUs and memory of a job as sbatch options; what is not asked for is left out."""
+    options = {"gres": f"gpu:{gpus}" if gpus else None, "mem": memory}
+    return {key: value for key, value in options.items() if value}

@@ -19,7 +19,8 @@ from bench.study import Cell, Study
 from bench.sweep import Batch, DiskFull, Maker, Outcome, Sweep, batches
 from bench.variant import Variant
 
-OK, FAILED, INTERRUPTED = 0, 1, 130
+OK, FAILED, AGAIN, INTERRUPTED = 0, 1, 75, 130
+"""Exit statuses; AGAIN says that the time was over before the work was (EX_TEMPFAIL)."""
 
 SPEED_ONLY = frozenset({"device", "offload", "tiling", "vae_tiling", "cache_dir", "threads"})
 """Keys of a generator that change how fast it is, not what it is asked to make."""
@@ -57,13 +58,19 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
             outcome = sweep.outcome
             sweep.run(_from_here(work, cfg["worker"], cfg["workers"]), worker)
     except (KeyboardInterrupt, Stopped) as reason:
-        return _interrupted(study, cells, reason)
+        _interrupted(study, cells, reason)
+        return AGAIN if stop.warned else INTERRUPTED
     except DiskFull as full:
         print(f"error: {full}", flush=True)
         return FAILED
     finally:
         tidy(study)
-    return _verdict(study, cells, outcome)
+    status = _verdict(study, cells, outcome)
+    if stop.soon and outcome.left:
+        return AGAIN
+    if not cfg["claims"]["wait"]:  # others make what is left: this process has done its part
+        return FAILED if outcome.failed else OK
+    return status
 
 
 def _existing(cfg: Mapping[str, Any]) -> int:
@@ -197,13 +204,12 @@ def causes(study: Study, failed: Sequence[Any]) -> list[str]:
     ]
 
 
-def _interrupted(study: Study, cells: Sequence[Cell], reason: BaseException) -> int:
+def _interrupted(study: Study, cells: Sequence[Cell], reason: BaseException) -> None:
     """Say what is kept and how to go on."""
     done = sum(cell.status == "done" for cell in cells)
     why = f" ({reason})" if str(reason) else ""
     print(f"\nstopped{why}: {done} of {len(cells)} cells of study={study.path} are finished; "
           "run the same command to continue", flush=True)  # fmt: skip
-    return INTERRUPTED
 
 
 def _job() -> dict[str, str]:

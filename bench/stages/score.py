@@ -8,10 +8,9 @@ from bench.claims import Worker
 from bench.errors import UserError
 from bench.files import sweep
 from bench.signals import Stop, Stopped
+from bench.stages.generate import AGAIN, FAILED, INTERRUPTED, OK
 from bench.study import Cell, Study
 from bench.sweep import POLL
-
-OK, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def run(cfg: Mapping[str, Any]) -> int:
@@ -24,6 +23,8 @@ def run(cfg: Mapping[str, Any]) -> int:
 
     study = Study.open(cfg["study"])
     cells = [cell for cell in study.cells() if cell.status == "done"]
+    if not cells and not cfg["claims"]["wait"]:
+        return OK  # a job among others whose first cell is still being made
     if not cells:
         raise UserError(f"study={study.path}: no finished video in it; run stage=generate first")
     cells = cells[(first := len(cells) * cfg["worker"] // cfg["workers"]) :] + cells[:first]
@@ -61,13 +62,17 @@ def run(cfg: Mapping[str, Any]) -> int:
             tally = score_many(jobs, cfg["metrics"], on_job=told, **options)
     except (KeyboardInterrupt, Stopped):
         print("\nstopped; run the same command to continue", flush=True)
-        return INTERRUPTED
+        return AGAIN if stop.warned else INTERRUPTED
     for metric, reason in sorted(tally.absent.items()):
         print(f"no {metric}: {reason}")
     for title, reason in sorted(tally.failed.items()):
         print(f"failed: {title}: {reason}")
     left = len(cells) - done
     print(f"study={study.path}: {done} of {len(cells)} videos are scored", flush=True)
+    if stop.soon and left:
+        return AGAIN
+    if not cfg["claims"]["wait"]:  # others measure what is left
+        left = 0
     return OK if tally.ok and not left else FAILED
 
 

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bench import cluster
 from bench.claims import read_claims
 from bench.stages.generate import causes
 from bench.study import Study
@@ -44,8 +45,8 @@ def run(cfg: Mapping[str, Any]) -> int:
 def look(study: Study, lease: float) -> dict[str, Any]:
     """The study's state as plain data.
 
-    Keys: study, cells, done, failed, running, pending, scored, causes, workers, seconds_left
-    (null until two cells are finished), by_variant.
+    Keys: study, cells, done, failed, running, pending, scored, causes, jobs (of SLURM, with their
+    states), workers, seconds_left (null until two cells are finished), by_variant.
     """
     states = study.states()
     count = Counter(states.values())
@@ -62,12 +63,14 @@ def look(study: Study, lease: float) -> dict[str, Any]:
     by_variant: dict[str, Counter[str]] = {}
     for key, state in states.items():
         by_variant.setdefault(key.variant, Counter())[state] += 1
+    jobs = cluster.queue([submission.job for submission in cluster.submissions(study)])
     return {
         "study": str(study.path),
         "cells": len(states),
         **{state: count[state] for state in ("done", "failed", "running", "pending")},
         "scored": sum(1 for _ in study.path.glob("cells/*/*/scores.parquet")),
         "causes": causes(study, [key for key, state in states.items() if state == "failed"]),
+        "jobs": jobs,
         "workers": workers,
         "seconds_left": seconds_left(study, count["running"] + count["pending"]),
         "by_variant": {name: dict(counter) for name, counter in by_variant.items()},
@@ -102,6 +105,9 @@ def show(state: Mapping[str, Any]) -> Group:
     if left:
         lines.append(f"about {left / 3600:.1f} h left at the pace of the last hundred cells")
     lines += [f"failed: {cause}" for cause in state["causes"]]
+    queued = Counter(state["jobs"].values())
+    if queued:
+        lines.append("jobs: " + ", ".join(f"{n} {what.lower()}" for what, n in queued.items()))
     table = Table(box=None, pad_edge=False)
     for column in ("job", "host", "heartbeat", "works on"):
         table.add_column(column)

@@ -1,0 +1,193 @@
+"""SLURM: one array of jobs per submission, each a worker on the study's cells.
+
+The unit of work is the cell, and the study folder knows which cells are done; so a job is nothing
+but a process that takes cells until none is left or its time is over. Jobs may die, be requeued,
+or join later; none of them is special, and nobody waits for them.
+
+- **Time limit**: SLURM warns the batch script (SIGUSR1) `grace` seconds before the end. The worker
+  then begins no new cell, finishes or drops the one at hand, and ends with `AGAIN`; the script
+  requeues the job.
+- **Preemption and scancel**: SIGTERM drops the cell at hand and gives its claim back. SLURM itself
+  requeues preempted jobs and those of failed nodes (`--requeue`).
+- **Exit status**: 0 when nothing failed, 1 when a cell failed, and SLURM's accounting shows it.
+- **Several GPUs**: one worker per GPU of the job, each with its own `CUDA_VISIBLE_DEVICES`.
+
+A submission is kept in `STUDY/logs/JOB.json`, beside the job's script and output.
+"""
+
+import json
+import math
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import files
+from bench.errors import UserError
+from bench.stages.generate import AGAIN
+from bench.study import Study
+
+RUN_BENCH = Path(__file__).parents[1] / "run_bench.py"
+
+SCRIPT = """\
+#!/bin/bash
+{directives}
+
+cd {cwd}
+{setup}
+workers=()
+tell() {{ for pid in "${{workers[@]}}"; do kill -s "$1" "$pid" 2>/dev/null; done; }}
+trap 'tell USR1' USR1
+trap 'tell TERM' TERM
+
+IFS=, read -ra gpus <<< "${{CUDA_VISIBLE_DEVICES:-}}"
+for ((local = 0; local < {processes}; local++)); do
+  if ((${{#gpus[@]}} >= {processes} && {processes} > 1)); then
+    export CUDA_VISIBLE_DEVICES="${{gpus[$local]}}"
+  fi
+  {command} worker=$((SLURM_ARRAY_TASK_ID * {processes} + local)) &
+  workers+=($!)
+done
+
+status=0
+for pid in "${{workers[@]}}"; do
+  while :; do
+    wait "$pid"
+    code=$?
+    kill -0 "$pid" 2>/dev/null || break  # the wait was interrupted by a signal: wait on
+  done
+  ((code == {again})) && requeue=yes
+  ((code > status)) && status=$code
+done
+if [[ ${{requeue:-}} ]]; then
+  echo "the time is over with work left: back into the queue"
+  scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+fi
+exit "$status"
+"""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was handed to SLURM."""
+
+    job: str
+    """The array's job id."""
+    jobs: int
+    """Jobs of the array."""
+    overrides: list[str]
+    """The command line that asked for the work."""
+    cwd: str
+    submitted: str
+    """ISO 8601, UTC."""
+
+
+def script(cluster: Mapping[str, Any], overrides: Sequence[str], jobs: int, logs: Path) -> str:
+    """The batch script of an array of jobs.
+
+    Args:
+        cluster: see `bench.config.Cluster`.
+        overrides: the command line that asks for the work, without stage and cluster keys.
+        jobs: jobs in the array.
+        logs: folder of the jobs' output.
+    """
+    processes = max(cluster["gpus"], 1)
+    words = [
+        *shlex.split(cluster["container"] or ""),
+        sys.executable,
+        str(RUN_BENCH),
+        "stage=work",
+        *overrides,
+        f"workers={jobs * processes}",
+        "claims.wait=false",
+        "retry_failed=false",
+        f"cluster.grace={cluster['grace']}",
+        f"cluster.stages=[{','.join(cluster['stages'])}]",
+    ]
+    return SCRIPT.format(
+        directives="\n".join(f"#SBATCH {line}" for line in directives(cluster, jobs, logs)),
+        cwd=shlex.quote(str(Path.cwd())),
+        setup="\n".join(cluster["setup"]),
+        processes=processes,
+        command=shlex.join(words),
+        again=AGAIN,
+    )
+
+
+def directives(cluster: Mapping[str, Any], jobs: int, logs: Path) -> list[str]:
+    """The script's sbatch options."""
+    limit = f"%{cluster['parallel']}" if cluster["parallel"] else ""
+    lines = [
+        f"--job-name=bench-{logs.parent.name}",
+        f"--array=0-{jobs - 1}{limit}",
+        f"--time={cluster['time']}",
+        f"--cpus-per-task={cluster['cpus']}",
+        f"--signal=B:USR1@{cluster['grace']}",
+        "--requeue",
+        "--open-mode=append",
+        f"--output={logs}/%A_%a.log",
+    ]
+    if cluster["gpus"]:
+        lines.append(f"--gres=gpu:{cluster['gpus']}")
+    if cluster["memory"]:
+        lines.append(f"--mem={cluster['memory']}")
+    for key in ("partition", "account", "qos", "constraint"):
+        if cluster[key]:
+            lines.append(f"--{key}={cluster[key]}")
+    return [*lines, *cluster["extra"]]
+
+
+def submit(
+    study: Study, cluster: Mapping[str, Any], overrides: Sequence[str], pieces: int
+) -> Submission:
+    """Hand one array to SLURM and remember it in the study.
+
+    Args:
+        study: the study.
+        cluster: see `bench.config.Cluster`.
+        overrides: the command line that asks for the work.
+        pieces: batches that are left; more jobs than pieces would idle.
+
+    Raises:
+        UserError: there is no sbatch here, or it refuses.
+    """
+    if shutil.which("sbatch") is None:
+        raise UserError("stage=submit: no sbatch on this machine; run it on a login node of SLURM")
+    processes = max(cluster["gpus"], 1)
+    jobs = max(1, min(cluster["jobs"], math.ceil(pieces / processes)))
+    logs = (study.path / "logs").absolute()
+    logs.mkdir(parents=True, exist_ok=True)
+    text = script(cluster, overrides, jobs, logs)
+    done = subprocess.run(
+        ["sbatch", "--parsable"], input=text, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise UserError(f"sbatch: {' '.join(done.stderr.split()) or done.returncode}")
+    job = done.stdout.strip().split(";")[0]
+    files.atomic_write(logs / f"{job}.sh", text)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    submission = Submission(job, jobs, list(overrides), str(Path.cwd()), now)
+    files.atomic_write(logs / f"{job}.json", json.dumps(asdict(submission), indent=1) + "\n")
+    return submission
+
+
+def submissions(study: Study) -> list[Submission]:
+    """What this study has handed to SLURM so far, oldest first."""
+    stored = [json.loads(path.read_bytes()) for path in (study.path / "logs").glob("*.json")]
+    return sorted((Submission(**item) for item in stored), key=lambda item: item.submitted)
+
+
+def queue(jobs: Sequence[str]) -> dict[str, str]:
+    """State of every array job that SLURM still knows to wait or run; {} without SLURM."""
+    if not jobs or shutil.which("squeue") is None:
+        return {}
+    command = ["squeue", "--noheader", "--array", f"--jobs={','.join(jobs)}", "--format=%i %T"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:  # squeue refuses ids that it has forgotten: all of them are over
+        return {}
+    return dict(line.split(None, 1) for line in done.stdout.splitlines() if line.strip())

@@ -1,0 +1,174 @@
+"""Studies on a real SLURM: whatever happens to the jobs, the study ends as a serial run's."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.slurm import PROGRAMS, Slurm
+
+ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).with_name("worker.py")
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+
+CELLS = 24
+CLUSTER = ["cluster.cpus=1", "cluster.gpus=0", "cluster.memory=null", "cluster.jobs=2"]
+
+
+@pytest.fixture(scope="module")
+def slurm(require: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    os.environ["PATH"] += ":/usr/sbin"
+    for program in PROGRAMS:
+        require(program)
+    root = tmp_path_factory.mktemp("slurm")
+    for folder in (root, *root.parents[:2]):
+        folder.chmod(0o755)
+    cluster = Slurm(root)
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command line of the work: 24 short videos of noise."""
+    suite = tmp_path_factory.mktemp("suite") / "suite.csv"
+    suite.write_text("id,text\n" + "".join(f"p{n},prompt {n}\n" for n in range(4)))
+    return [
+        "prompts=file", f"prompts.file={suite}", "sampler=[vanilla,inverted]", "seeds=[0,1,2]",
+        "cluster.stages=[generate]", f"cluster.container='{sys.executable} {WORKER}'",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def serial(work: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The videos of a run without SLURM."""
+    study = tmp_path_factory.mktemp("serial") / "study"
+    done = run(WORKER, *work, f"study={study}", pause=0.0)
+    assert done.returncode == 0, done.stderr
+    return videos(study)
+
+
+def run(
+    program: Path, *arguments: str, env: dict[str, str] | None = None, pause: float = 0.1
+) -> subprocess.CompletedProcess[str]:
+    env = {**(env or os.environ), "OMP_NUM_THREADS": "1", "SECONDS_PER_SECTION": str(pause)}
+    command = [sys.executable, str(program), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def submit(slurm: Slurm, study: Path, *arguments: str, pause: float = 0.1) -> str:
+    """Submit; gives the array's job id, or "" where no job was needed."""
+    words = ["stage=submit", f"study={study}", *CLUSTER, *arguments]
+    done = run(ROOT / "run_bench.py", *words, env=slurm.env, pause=pause)
+    assert done.returncode == 0, done.stderr
+    if "no job is needed" in done.stdout:
+        return ""
+    words = done.stdout.split()
+    return words[words.index("job") + 1]
+
+
+def videos(study: Path) -> dict[str, bytes]:
+    paths = (study / "cells").glob("*/*/video.mp4")
+    return {str(path.relative_to(study)): path.read_bytes() for path in paths}
+
+
+def logs(study: Path) -> str:
+    return "".join(path.read_text(errors="replace") for path in study.glob("logs/*.log"))
+
+
+def made(study: Path) -> Counter[str]:
+    """How often each cell was finished, as the jobs' output says."""
+    lines = (line for line in logs(study).splitlines() if ": done, " in line)
+    return Counter(line.split("] ", 1)[1].split(":", 1)[0] for line in lines)
+
+
+def finished(study: Path) -> int:
+    return len(list(study.glob("cells/*/*/cell.json")))
+
+
+def wait_for(ready: Callable[[], object], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)
+
+
+def workers(study: Path) -> list[int]:
+    """Process ids of the workers of the study."""
+    paths = study.glob("claims/worker@*")
+    return sorted({int(path.name.split("-")[1]) for path in paths})
+
+
+def settle(slurm: Slurm, study: Path, *arguments: str) -> None:
+    """Resubmit until nothing is left to do; three times are enough."""
+    for _ in range(3):
+        slurm.wait_for_jobs(420)
+        if not submit(slurm, study, *arguments, pause=0.0):
+            return
+    raise AssertionError("the study does not get finished")
+
+
+def test_an_array_of_jobs_makes_a_study_and_a_second_submission_starts_none(
+    slurm: Slurm, work: list[str], serial: dict[str, bytes], tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    job = submit(slurm, study, *work)
+    live = run(ROOT / "run_bench.py", "stage=status", f"study={study}", "json=true", env=slurm.env)
+    state = json.loads(live.stdout)
+    assert state["cells"] == CELLS
+    assert state["done"] == CELLS or any(name.startswith(job) for name in state["jobs"])
+    slurm.wait_for_jobs(420)
+    assert videos(study) == serial
+    assert len(made(study)) == CELLS
+    assert set(made(study).values()) == {1}
+    mine = [each for each in slurm.completed() if each["JobId"] >= job]
+    assert {each["JobState"] for each in mine} == {"COMPLETED"}
+    before = len(slurm.completed())
+    assert submit(slurm, study, *work) == ""
+    assert not slurm.run("squeue", "-h").strip()
+    assert len(slurm.completed()) == before
+
+
+def test_cancelled_jobs_killed_workers_and_a_lost_node_lose_nothing(
+    slurm: Slurm, work: list[str], serial: dict[str, bytes], tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    job = submit(slurm, study, *work, pause=0.5)
+    wait_for(lambda: finished(study) >= 1)
+    slurm.run("scancel", f"{job}_0")
+    submit(slurm, study, *work, pause=0.5)  # a second sweep on the same study, at once
+    wait_for(lambda: finished(study) >= 4)
+    for pid in workers(study)[:1]:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: finished(study) >= 7)
+    slurm.run("scontrol", "update", "nodename=n2", "state=down", "reason=test")
+    time.sleep(3)
+    slurm.run("scontrol", "update", "nodename=n2", "state=resume")
+    settle(slurm, study, *work)
+    assert videos(study) == serial
+    assert set(made(study).values()) == {1}
+    assert not (study / "claims").exists()
+
+
+def test_a_time_limit_shorter_than_the_work_requeues_until_it_is_done(
+    slurm: Slurm, work: list[str], serial: dict[str, bytes], tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    short = ["cluster.time=00:01:00", "cluster.grace=30", "cluster.jobs=1"]
+    job = submit(slurm, study, *work, *short, pause=0.8)
+    wait_for(lambda: "back into the queue" in logs(study))
+    assert 0 < finished(study) < CELLS
+    slurm.wait_for_jobs(600)
+    assert videos(study) == serial
+    assert set(made(study).values()) == {1}
+    ends = [each["JobState"] for each in slurm.completed() if each["JobId"].startswith(job)]
+    assert ends[-1] == "COMPLETED"
