@@ -265,58 +265,82 @@ class _Parts(Measurement):
         return [Reading("anatomy", Curve(np.asarray(self._frames), values, weights=counts))]
 
     def _measure(self) -> None:
-        """Score the people of the frames that wait."""
+        """Score the people of the frames that wait; crops of all of them share forwards."""
         frames, self._waiting = self._waiting, []
         height, width = frames[0].shape[:2]
         whole = Region(width / 2, height / 2, float(max(height, width)), (0.0, -1.0))
         size = self._models["detector"].input_size[0]
-        crops = [whole.cut(frame, size) * 2 - 1 for frame in frames]
-        boxes, logits = self._forward("detector", crops)
-        for frame, box, logit in zip(frames, boxes, logits, strict=True):
-            regions = people_regions(box, logit.reshape(-1), whole, size)
-            self._people.append(self._score_people(frame, regions))
+        boxes, logits = self._forward("detector", [(frame, whole) for frame in frames])
+        regions = [
+            (frame, region)
+            for frame, box, logit in zip(frames, boxes, logits, strict=True)
+            for region in people_regions(box, logit.reshape(-1), whole, size)
+        ]
+        people = self._bodies(regions)
+        self._score_parts(people)
+        for frame in frames:
+            self._people.append([each.score for each in people if each.frame is frame])
 
-    def _score_people(self, frame: Frames, regions: list[Region]) -> list[float]:
-        if not regions:
-            return []
+    def _bodies(self, regions: "list[tuple[Frames, Region]]") -> "list[_Person]":
+        """The people whom the pose model confirms, with their landmarks."""
         size = self._models["landmarks"].input_size[0]
-        found = self._forward("landmarks", [region.cut(frame, size) for region in regions])
-        parts: dict[str, list[tuple[int, Region]]] = {"hand": [], "face": []}
-        scores: list[float] = []
-        for region, landmarks, pose, metres in zip(regions, *found, strict=True):
+        people = []
+        for (frame, region), landmarks, pose, metres in zip(
+            regions, *self._forward("landmarks", regions), strict=True
+        ):
             if pose.reshape(-1)[0] < POSE_SCORE:
                 continue
-            person = len(scores)
             marks = landmarks.reshape(39, 5)[:33].astype(np.float64)
             body = region.back(marks[:, :2], size)
             in_view = _inside(body, frame) & (1 / (1 + np.exp(-marks[:, 4])) >= IN_VIEW)
             world = metres.reshape(39, 3)[:33].astype(np.float64)
-            scores.append(float(plausible(world, in_view)))
-            for hand in HANDS:
-                if in_view[list(hand[1:])].all():
-                    parts["hand"].append((person, hand_region(body, hand)))
-            if in_view[NOSE] and faces_camera(body):
-                parts["face"].append((person, face_region(body)))
-        for part, wanted in parts.items():
-            side = self._models[part].input_size[0]
-            answers = self._forward(part, [region.cut(frame, side) for _, region in wanted])
-            for (person, _), answer in zip(wanted, answers[0] if answers else [], strict=True):
+            people.append(_Person(frame, body, in_view, float(plausible(world, in_view))))
+        return people
+
+    def _score_parts(self, people: "list[_Person]") -> None:
+        """Lower each person's score to that of their worst hand or face."""
+        hands = [
+            (person, hand_region(person.body, hand))
+            for person in people
+            for hand in HANDS
+            if person.in_view[list(hand[1:])].all()
+        ]
+        faces = [
+            (person, face_region(person.body))
+            for person in people
+            if person.in_view[NOSE] and faces_camera(person.body)
+        ]
+        for part, wanted in (("hand", hands), ("face", faces)):
+            (answers,) = self._forward(part, [(person.frame, region) for person, region in wanted])
+            for (person, _), answer in zip(wanted, answers, strict=True):
                 value = float(answer.reshape(-1)[0])
                 probability = value if part == "hand" else 1 / (1 + np.exp(-value))
-                scores[person] = min(scores[person], probability)
-        return scores
+                person.score = min(person.score, probability)
 
-    def _forward(self, part: str, crops: list[npt.NDArray[np.float32]]) -> list[Any]:
-        """The model's outputs for crops, each [n, ...], forwarded in groups of one size."""
+    def _forward(self, part: str, crops: "list[tuple[Frames, Region]]") -> list[Any]:
+        """The model's outputs for regions of frames, each [n, ...], in groups of one size."""
         import torch
 
         model = self._models[part]
-        outputs: list[list[npt.NDArray[Any]]] = []
-        groups = [*self._groups.add(crops), *self._groups.rest()]
-        for group, count in groups:
-            answers = model(torch.from_numpy(group).to(self._device))
-            outputs.append([answer[:count].cpu().numpy() for answer in answers])
-        return [np.concatenate(each) for each in zip(*outputs, strict=True)]
+        size = model.input_size[0]
+        images = [region.cut(frame, size) for frame, region in crops]
+        if part == "detector":
+            images = [image * 2 - 1 for image in images]
+        outputs: list[list[npt.NDArray[Any]]] = [[] for _ in model.outputs]
+        for group, count in (*self._groups.add(images), *self._groups.rest()):
+            for output, answer in zip(
+                outputs, model(torch.from_numpy(group).to(self._device)), strict=True
+            ):
+                output.extend(answer[:count].cpu().numpy())
+        return outputs
+
+
+@dataclass
+class _Person:
+    frame: Frames
+    body: Points
+    in_view: npt.NDArray[np.bool_]
+    score: float
 
 
 def _inside(points: Points, frame: Frames) -> npt.NDArray[np.bool_]:

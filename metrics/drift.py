@@ -20,7 +20,7 @@ from metrics.errors import Undefined
 FRACTION = 0.15
 """The paper's share of frames for the start and the end."""
 
-MAX_SLOPE_ITEMS = 1000
+MAX_SLOPE_ITEMS = 500
 """Theil-Sen looks at all pairs; longer curves are thinned evenly to this many items."""
 
 

@@ -12,6 +12,10 @@ import numpy.typing as npt
 
 from metrics.base import Frames, Measurement, Metric, ScoringContext, VideoInfo
 from metrics.dynamic_degree import FlowPairs, starts_in_phase
+from metrics.errors import Undefined
+
+SMALLEST = 16
+"""Pixels; the search works on patches of 8 at half size."""
 
 PRESETS = ("ultrafast", "fast", "medium")
 
@@ -24,6 +28,7 @@ class DisFlow(Metric):
     uses = ()
     min_frames = 2
     span = 2
+    max_pixels = 8192 * 4608
 
     def __init__(self, preset: str = "medium") -> None:
         """`preset` is OpenCV's: ultrafast, fast or medium."""
@@ -43,6 +48,8 @@ class DisFlow(Metric):
         """A flow object of its own: OpenCV's keeps buffers between calls."""
         import cv2
 
+        if min(video.width, video.height) < SMALLEST:
+            raise Undefined(f"needs frames of at least {SMALLEST}×{SMALLEST} pixels")
         flow = cv2.DISOpticalFlow.create(PRESETS.index(self.preset))
 
         def between(first: Frames, second: Frames) -> npt.NDArray[np.float32]:

@@ -78,7 +78,7 @@ class Video:
         """Frames given so far."""
         self._errors = 0
         digest = _digest_of_readable(self.path)
-        count, fps = _count(self.path)
+        count, fps, self.problem = _count(self.path)
         self._container = _open(self.path)
         try:
             Video.decodes += 1
@@ -188,26 +188,31 @@ def _picture(container: "InputContainer") -> "VideoStream":
     raise Unreadable("there is no picture in it, only sound or data")
 
 
-def _count(path: Path) -> tuple[int, float]:
-    """Frames of a whole file and frames per second, without decoding."""
+def _count(path: Path) -> tuple[int, float, str]:
+    """Frames of a whole file, frames per second and what is missing, without decoding."""
     import av
 
     container = _open(path)
     with contextlib.closing(container):
         stream = _picture(container)
         times: list[Fraction] = []
-        count = 0
+        count = packets = 0
         with contextlib.suppress(av.FFmpegError, ValueError):
             for packet in container.demux(stream):
+                packets += bool(packet.size)
                 if packet.size and not packet.is_discard:
                     count += 1
                     if packet.pts is not None and packet.time_base is not None:
                         times.append(packet.pts * packet.time_base)
         rate = stream.average_rate or stream.guessed_rate
+        promised = stream.frames
+    problem = ""
+    if promised > packets:
+        problem = f"truncated: the file promises {promised} frames and holds {packets}"
     if rate is not None and rate > 0:
-        return count, float(rate)
+        return count, float(rate), problem
     length = max(times) - min(times) if times else Fraction(0)
-    return count, float((len(times) - 1) / length) if length else FALLBACK_FPS
+    return count, float((len(times) - 1) / length) if length else FALLBACK_FPS, problem
 
 
 def _upright(frame: "VideoFrame") -> Frames:

@@ -1,0 +1,96 @@
+"""Any folder, any names; and scores for other programs."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from metrics import export
+from metrics.errors import UserError
+from metrics.jobs import jobs_from_folder
+from metrics.score import score_many
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a_b.mp4", "a_b-0.mp4", "sub/a_b.mp4", "sub/Ünï code.WEBM", ".hidden/x.mp4"):
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "videos" / "notes.txt").touch()
+    return tmp_path / "videos"
+
+
+def prompts(tmp_path, *lines):
+    path = tmp_path / "prompts.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_every_video_has_a_job_and_a_folder_of_its_own(folder, tmp_path):
+    jobs = jobs_from_folder(folder, tmp_path / "out")
+    assert [job.name for job in jobs] == [
+        "a_b-0.mp4",
+        "a_b.mp4",
+        "sub/a_b.mp4",
+        "sub/Ünï code.WEBM",
+    ]
+    assert len({job.folder for job in jobs}) == 4
+
+
+def test_prompts_and_images_come_from_the_csv(folder, tmp_path):
+    csv = prompts(
+        tmp_path,
+        "video,prompt,reference,section_starts",
+        'sub/a_b.mp4,"a man, walking",first.png,0 33 66',
+        "Ünï code.WEBM,by its name,,",
+    )
+    jobs = {job.name: job for job in jobs_from_folder(folder, tmp_path / "out", csv)}
+    assert jobs["sub/a_b.mp4"].prompt == "a man, walking"
+    assert jobs["sub/a_b.mp4"].reference == tmp_path / "first.png"
+    assert jobs["sub/a_b.mp4"].section_starts == (0, 33, 66)
+    assert jobs["sub/Ünï code.WEBM"].prompt == "by its name"
+    assert jobs["a_b.mp4"].prompt is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["name,prompt"], "needed is video"),
+        (["video,promt"], "known are"),
+        (["video,prompt", "c.mp4,x"], "line 2: 'c.mp4' is no video"),
+        (["video,prompt", "a_b-0.mp4,x", "a_b-0.mp4,y"], "line 3.*twice"),
+        (["video,section_starts", "a_b-0.mp4,one"], "not frame numbers"),
+    ],
+)
+def test_a_csv_that_does_not_fit_is_told_in_one_line(folder, tmp_path, lines, says):
+    with pytest.raises(UserError, match=says) as caught:
+        jobs_from_folder(folder, tmp_path / "out", prompts(tmp_path, *lines))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_folder_and_no_videos_are_told(tmp_path):
+    with pytest.raises(UserError, match="not a folder"):
+        jobs_from_folder(tmp_path / "none", tmp_path)
+    with pytest.raises(UserError, match="no video"):
+        jobs_from_folder(tmp_path, tmp_path)
+
+
+def test_exports_hold_what_was_scored(tmp_path, write_clip, moving):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_clip(videos / "good_1.mp4", moving(9))
+    write_clip(videos / "good_2.mp4", moving(9, seed=2))
+    (videos / "bad.mp4").touch()
+    jobs = jobs_from_folder(videos, tmp_path / "out")
+    score_many(jobs, ["classical", "lab-moments"], device="cpu")
+    scores = export.collect((job.name, job.folder) for job in jobs)
+    export.to_csv(scores, tmp_path / "scores.csv")
+    again = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False)
+    assert set(again["video"]) == {"good_1.mp4", "good_2.mp4", "bad.mp4"}
+    assert set(again[again["video"] == "bad.mp4"]["reason"]) == {"the file is empty"}
+    export.to_vbench(scores, tmp_path / "results.json")
+    mean, videos = json.loads((tmp_path / "results.json").read_text())["imaging_quality"]
+    assert [video["video_path"] for video in videos] == ["good_1.mp4", "good_2.mp4"]
+    # As in VBench: a video's imaging quality is 0..100, the data set's 0..1.
+    assert mean * 100 == pytest.approx(sum(video["video_results"] for video in videos) / 2)

@@ -1,0 +1,236 @@
+"""Scoring: rows, both readings, nothing twice, and no dependence on chunk, order or neighbours."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metrics import registry, store
+from metrics.base import Curve, Measurement, Metric, PerFrame, Reading
+from metrics.errors import UserError
+from metrics.score import Job, Scorer, parse_shard, score_many, score_video
+from metrics.stream import Video
+
+LIGHT = ["classical", "dis", "lab-moments", "frame-difference"]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory, write_clip, moving):
+    return write_clip(tmp_path_factory.mktemp("clip") / "a.mp4", moving(40, 64, 96))
+
+
+def table(scores):
+    return scores.scores.set_index(["metric", "segment", "reading"])
+
+
+def test_every_metric_has_every_segment_in_both_readings(clip):
+    rows = table(score_video(clip, LIGHT, section_starts=[0, 20], device="cpu"))
+    for metric in ("clarity", "dynamic", "dynamic_magnitude", "colour", "contrast", "change"):
+        for segment in ("start", "end", "drift", "drift_signed"):
+            assert (metric, segment, "exact") in rows.index
+            assert (metric, segment, "curve") in rows.index
+        for segment in ("slope", "joint", "onset"):
+            assert (metric, segment, "curve") in rows.index
+        assert rows.loc[(metric, "all", "exact"), "status"] == "ok"
+    assert set(rows["frames"]) == {40}
+
+
+def test_drift_is_the_distance_of_start_and_end(clip):
+    scores = score_video(clip, LIGHT, device="cpu")
+    for metric in ("clarity", "contrast", "dynamic_magnitude"):
+        start, end = scores.value(metric, "start"), scores.value(metric, "end")
+        assert scores.value(metric, "drift") == abs(start - end)
+        assert scores.value(metric, "drift_signed") == end - start
+
+
+def test_the_exact_reading_equals_scoring_the_cut_out_end(tmp_path, media, write_clip):
+    with Video(media / "carphone_pristine.mp4") as video:
+        frames = np.concatenate([chunk.frames for chunk in video.chunks(16)])[:97]
+    lossless = {"codec": "ffv1", "pixels": "bgr0"}
+    whole = write_clip(tmp_path / "whole.mkv", frames, **lossless)
+    end = write_clip(tmp_path / "end.mkv", frames[-14:], **lossless)
+    metrics = ["classical", "dis", "frame-difference"]
+    scores, cut = (score_video(path, metrics, device="cpu") for path in (whole, end))
+    for metric in ("clarity", "dynamic", "dynamic_magnitude", "change"):
+        assert scores.value(metric, "end", "exact") == cut.value(metric)
+    # 97 − 14 is no multiple of the flow's stride of 4: there the two readings differ.
+    exact, curve = (scores.value("dynamic_magnitude", "end", how) for how in ("exact", "curve"))
+    assert exact != curve
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 64])
+def test_scores_do_not_depend_on_the_chunk(clip, chunk):
+    first = score_video(clip, LIGHT, device="cpu")
+    other = score_video(clip, LIGHT, device="cpu", chunk=chunk)
+    pd.testing.assert_frame_equal(first.scores, other.scores, check_exact=True)
+    pd.testing.assert_frame_equal(first.curves, other.curves, check_exact=True)
+
+
+def test_scores_do_not_depend_on_order_threads_or_other_videos(clip, media):
+    first = table(score_video(clip, LIGHT, device="cpu"))
+    scorer = Scorer(LIGHT[::-1], device="cpu", threads=1)
+    scorer.score(Job(media / "carphone_pristine.mp4", media))
+    again = table(scorer.score(Job(clip, clip.parent)))
+    pd.testing.assert_frame_equal(first.sort_index(), again.sort_index(), check_exact=True)
+
+
+def test_all_metrics_share_one_decode(clip):
+    before = Video.decodes
+    score_video(clip, LIGHT, device="cpu")
+    assert Video.decodes == before + 1
+
+
+def test_a_second_run_measures_nothing(tmp_path, clip):
+    jobs = [Job(clip, tmp_path / "a")]
+    assert score_many(jobs, LIGHT, device="cpu").scored == 1
+    written = store.read_scores(tmp_path / "a")
+    before = Video.decodes
+    tally = score_many(jobs, LIGHT, device="cpu")
+    assert (tally.scored, tally.kept, Video.decodes) == (0, 1, before)
+    pd.testing.assert_frame_equal(written, store.read_scores(tmp_path / "a"))
+
+
+def test_only_what_changed_is_measured_again(tmp_path, clip):
+    folder = tmp_path / "a"
+    score_many([Job(clip, folder)], ["lab-moments", "dis"], device="cpu")
+    before = store.read_scores(folder).set_index("metric")
+    changed = {
+        "name": "mine",
+        "backends": ["lab-moments", "dis"],
+        "options": {"dis": {"preset": "fast"}},
+    }
+    seen = []
+    score_many(
+        [Job(clip, folder)], changed, device="cpu", on_job=lambda *each: seen.append(each[1])
+    )
+    assert {row.metric for row in seen[0].rows} == {"dynamic", "dynamic_magnitude"}
+    after = store.read_scores(folder).set_index("metric")
+    assert before.loc["colour"].equals(after.loc["colour"])
+    assert after.loc["dynamic", "fingerprint"].nunique() == 1
+    assert set(before.loc["dynamic", "fingerprint"]) != set(after.loc["dynamic", "fingerprint"])
+    curves = store.read_curves(folder)
+    assert set(curves["fingerprint"]) == set(after["fingerprint"])
+
+
+def test_a_changed_video_or_fraction_is_measured_again(tmp_path, clip, write_clip, moving):
+    video = tmp_path / "v.mp4"
+    video.write_bytes(clip.read_bytes())
+    jobs = [Job(video, tmp_path / "out")]
+    score_many(jobs, ["lab-moments"], device="cpu")
+    assert score_many(jobs, ["lab-moments"], device="cpu", fraction=0.3).scored == 1
+    write_clip(video, moving(30, seed=1))
+    assert score_many(jobs, ["lab-moments"], device="cpu", fraction=0.3).scored == 1
+    assert set(store.read_scores(tmp_path / "out")["frames"]) == {30}
+
+
+def test_shards_are_disjoint_and_cover_all(tmp_path, clip):
+    jobs = [Job(clip, tmp_path / str(index)) for index in range(5)]
+    for part in (1, 2):
+        score_many(jobs, ["lab-moments"], shard=f"{part}/2", device="cpu")
+        count = sum((tmp_path / str(index) / "scores.parquet").exists() for index in range(5))
+        assert count == (3 if part == 1 else 5)
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/0"])
+def test_a_wrong_shard_is_told(shard):
+    with pytest.raises(UserError, match="shard"):
+        parse_shard(shard)
+
+
+class Broken(Metric):
+    backend = "broken-for-tests"
+    metrics = ("contrast",)
+
+    def __init__(self, at="update"):
+        self.error, self.at = RuntimeError("boom\nsecond line"), at
+
+    def begin(self, video, context):
+        class Measuring(Measurement):
+            def update(measuring, chunk):
+                if self.at == "update" and chunk.first >= 4:
+                    raise self.error
+
+            def finish(measuring):
+                if self.at == "finish":
+                    raise self.error
+                return [Reading("contrast", Curve(np.arange(0), np.zeros(0)))]
+
+        return Measuring()
+
+
+@pytest.mark.parametrize("at", ["update", "finish"])
+def test_a_metric_that_fails_leaves_the_others_scored(clip, at):
+    registry.BACKENDS["broken-for-tests"] = (("contrast",), lambda: Broken(at=at))
+    try:
+        scores = score_video(clip, ["broken-for-tests", "frame-difference"], device="cpu", chunk=4)
+    finally:
+        del registry.BACKENDS["broken-for-tests"]
+    assert scores.row("contrast").status == "failed"
+    assert scores.row("contrast").reason == "RuntimeError: boom"
+    assert scores.row("change").status == "ok"
+
+
+def test_what_a_metric_needs_and_the_video_lacks_is_unavailable(clip):
+    class Needy(Metric):
+        backend = "needy-for-tests"
+        metrics = ("semantic",)
+        needs = ("prompt",)
+
+        def begin(self, video, context):
+            return PerFrame("semantic", lambda frame: 0.5)
+
+    registry.BACKENDS["needy-for-tests"] = (("semantic",), Needy)
+    try:
+        without = score_video(clip, ["needy-for-tests"], device="cpu")
+        given = score_video(clip, ["needy-for-tests"], prompt="a square", device="cpu")
+    finally:
+        del registry.BACKENDS["needy-for-tests"]
+    assert without.row("semantic").status == "unavailable"
+    assert "prompt" in without.row("semantic").reason
+    assert given.value("semantic") == 0.5
+
+
+def test_unknown_sets_backends_and_options_are_told_in_one_line():
+    for metrics, says in (
+        ("leit", "known: .*lite"),
+        (["dsi"], "did you mean 'dis'"),
+        ({"name": "x", "backends": ["dis"], "options": {"dis": {"speed": 1}}}, "dis.*speed"),
+        ({"name": "x", "backends": ["dis"], "options": {"rife": {}}}, "rife"),
+        ({"name": "x", "backends": ["dis"], "colour": 1}, "no key 'colour'"),
+        ({"name": "x", "backends": ["dis"], "fraction": 0.8}, "fraction"),
+    ):
+        with pytest.raises(UserError, match=says) as caught:
+            Scorer(metrics, device="cpu")
+        assert "\n" not in str(caught.value)
+
+
+def test_fingerprints_change_with_parameters_and_protocol_only():
+    first, same = registry.build("dis"), registry.build("dis")
+    assert first.fingerprint() == same.fingerprint() and len(first.fingerprint()) == 16
+    assert registry.build("dis", preset="fast").fingerprint() != first.fingerprint()
+    same.protocol = 99
+    assert same.fingerprint() != first.fingerprint()
+
+
+def test_an_unreadable_store_only_costs_its_scores(tmp_path, clip):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / store.SCORES_FILE).write_bytes(b"PAR1 half a file")
+    assert score_many([Job(clip, folder)], ["lab-moments"], device="cpu").scored == 1
+    assert len(store.read_scores(folder)) > 0
+
+
+def test_wrong_weights_stop_the_run(clip, tmp_path, monkeypatch):
+    (tmp_path / "rife_hdv3_flownet.pkl").write_bytes(bytes(1000))
+    monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(UserError, match=r"only zeros.*expected b234ad8d"):
+        score_video(clip, ["rife", "frame-difference"], device="cpu", offline=True)
+
+
+def test_missing_weights_offline_are_unavailable_and_the_rest_is_scored(
+    clip, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FRAMEPACK_BENCH_CACHE", str(tmp_path))
+    scores = score_video(clip, ["rife", "frame-difference"], device="cpu", offline=True)
+    assert scores.row("motion").status == "unavailable"
+    assert "python -m metrics.weights rife" in scores.row("motion").reason
+    assert scores.row("change").status == "ok"

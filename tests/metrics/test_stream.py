@@ -1,0 +1,154 @@
+"""Every frame once, upright, in bounded chunks; and one line for what is no video."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from metrics.stream import Unreadable, Video
+
+
+def decode(path, chunk=4):
+    with Video(path) as video:
+        pieces = list(video.chunks(chunk))
+    return video, pieces
+
+
+@pytest.mark.parametrize(
+    ("clip", "frames", "fps", "size"),
+    [
+        ("single_face", 72, 30.0, (640, 360)),
+        ("carphone_pristine", 120, 30000 / 1001, (176, 144)),
+        ("bikes", 250, 25.0, (640, 272)),
+    ],
+)
+def test_real_clips_give_their_exact_number_of_frames_and_rate(media, clip, frames, fps, size):
+    video, pieces = decode(media / f"{clip}.mp4", 16)
+    assert sum(len(piece) for piece in pieces) == video.decoded == video.info.frames == frames
+    assert video.info.fps == pytest.approx(fps)
+    assert (video.info.width, video.info.height) == size
+    assert not video.problem
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 100])
+def test_chunks_cover_the_video_without_gap_or_overlap(media, chunk):
+    _, pieces = decode(media / "carphone_pristine.mp4", chunk)
+    _, whole = decode(media / "carphone_pristine.mp4", 120)
+    assert [piece.first for piece in pieces] == list(range(0, 120, chunk))
+    assert np.array_equal(np.concatenate([piece.frames for piece in pieces]), whole[0].frames)
+
+
+def test_a_video_is_decoded_once(media):
+    before = Video.decodes
+    decode(media / "carphone_pristine.mp4")
+    assert Video.decodes == before + 1
+
+
+def test_variable_frame_rate_keeps_every_frame(tmp_path, write_clip, moving):
+    times = [0, 10, 20, 500, 510, 900, 1000, 1100, 1500, 1800]
+    path = write_clip(tmp_path / "v.mp4", moving(10), times=times)
+    video, pieces = decode(path)
+    assert sum(len(piece) for piece in pieces) == 10
+    assert 4 < video.info.fps < 7
+
+
+def test_sound_is_ignored(tmp_path, write_clip, moving):
+    video, _ = decode(write_clip(tmp_path / "s.mp4", moving(9), sound=True))
+    assert video.info.frames == video.decoded == 9
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_rotation_is_honoured(tmp_path, write_clip, turn):
+    frames = np.zeros((3, 64, 96, 3), dtype=np.uint8)
+    frames[:, :20, :20] = 255  # the corner that a turn moves
+    path = write_clip(tmp_path / "r.mp4", frames)
+    cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[turn]
+    matrix = struct.pack(">9i", cos << 16, sin << 16, 0, -sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 4
+    data[start + 40 : start + 76] = matrix
+    path.write_bytes(data)
+    _, pieces = decode(path)
+    upright = pieces[0].frames[0]
+    # The container's angle turns the stored picture clockwise.
+    assert np.abs(upright.astype(int) - np.rot90(frames[0], -turn // 90)).mean() < 8
+    assert upright.shape[:2] == ((64, 96) if turn == 180 else (96, 64))
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("ffv1", "gray"), ("ffv1", "bgra")])
+def test_grey_and_transparent_videos_become_rgb(tmp_path, write_clip, moving, codec, pixels):
+    frames = moving(4)
+    if pixels == "bgra":
+        frames = np.concatenate((frames, np.full_like(frames[..., :1], 128)), axis=3)
+    _, pieces = decode(write_clip(tmp_path / "g.mkv", frames, codec=codec, pixels=pixels))
+    assert pieces[0].frames.shape == (4, 64, 96, 3)
+
+
+def test_odd_sizes_are_kept(tmp_path, write_clip, moving):
+    path = write_clip(tmp_path / "o.mkv", moving(3, 35, 51), codec="ffv1", pixels="bgr0")
+    video, pieces = decode(path)
+    assert (video.info.width, video.info.height) == (51, 35)
+    assert np.array_equal(pieces[0].frames, moving(3, 35, 51))
+
+
+def test_a_truncated_file_gives_what_decodes_and_says_so(tmp_path, write_clip, moving):
+    path = write_clip(tmp_path / "t.mkv", moving(40), options={"crf": "4", "g": "5"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    video, _ = decode(path)
+    assert 1 <= video.decoded < 40
+
+
+def _text(path):
+    path.write_text("not a video\n" * 50)
+
+
+def _playlist(path):
+    path.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/video.ts\n")
+
+
+def _sound(path):
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100, layout="mono")
+        block = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        block.sample_rate, block.pts = 44100, 0
+        container.mux(stream.encode(block))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.touch(), "empty"),
+        (lambda path: path.mkdir(), "not a file"),
+        (_text, "not a video"),
+        (_playlist, "not a video|no frame|no picture"),
+        (_sound, "no picture"),
+    ],
+    ids=["absent", "empty", "folder", "text", "playlist", "sound"],
+)
+def test_what_is_no_video_is_told_in_one_line(tmp_path, make, says):
+    path = tmp_path / "x.mp4"
+    make(path)
+    with pytest.raises(Unreadable, match=says) as caught:
+        Video(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_permission_is_told(tmp_path, write_clip, moving, monkeypatch):
+    path = write_clip(tmp_path / "p.mp4", moving(3))
+
+    def refuse(*_args, **_keywords):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("metrics.stream.sha256", refuse)
+    with pytest.raises(Unreadable, match="Permission denied"):
+        Video(path)
+
+
+def test_names_with_colons_and_percent_signs_open(tmp_path, write_clip, moving):
+    path = write_clip(tmp_path / "plain.mp4", moving(3))
+    strange = path.rename(tmp_path / "http:a%03d b.mp4")
+    assert decode(strange)[0].decoded == 3

