@@ -33,7 +33,7 @@ from reports.contrasts import (
     within,
 )
 from reports.statistics.paired import Difference, difference
-from reports.verdicts import Effect, Part, Test, Verdict, settle
+from reports.verdicts import Effect, Part, Question, Verdict, settle
 
 COMPETES = 50.0
 """Elo points by which a variant may be worse and still compete: it wins 43 % against the other. The
@@ -63,17 +63,11 @@ class Claim:
         parts = [part for part in deciding if part.verdict == self.verdict] or deciding
         if lacking := [part.lacking for part in parts if part.lacking]:
             return f"this study lacks {lacking[0]}"
-        weakest = min(parts, key=_clearness)
+        weakest = min(parts, key=lambda part: part.clear)
         shown = f"{weakest.hypothesis}: {_shown(weakest)}"
-        if needed := [part.needed for part in parts if part.needed]:
-            return f"{shown}; {needed[-1]} would decide it, the effect being what it seems"
+        if (needs := max(part.needs for part in parts)).words:
+            return f"{shown}; {needs.words} would decide it, the effect being what it seems"
         return shown
-
-
-def _clearness(part: Part) -> float:
-    """How many half-widths the effect is from its interval's edge; small is weak."""
-    half = (part.high - part.low) / 2
-    return abs(part.effect) / half if half > 0 else np.inf
 
 
 def _shown(part: Part) -> str:
@@ -88,6 +82,12 @@ class Asked:
     analysis: Analysis
     plain: tuple[Entrant, ...]
     """Variants without options."""
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> Asked:
+        """What there is to ask of a study."""
+        options = {e.name: {k: v for k, v in e.options.items() if v} for e in analysis.variants}
+        return cls(analysis, tuple(e for e in analysis.variants if not options[e.name]))
 
     def block(self, name: str) -> list[Entrant]:
         """The plain variants of one way of sampling: vanilla, vanilla+D, inverted, …"""
@@ -149,7 +149,7 @@ SAMPLING = ("sampler", "discrete")
 BOUNDED = "The context, so the cost of a step, is bounded whatever the length of the video."
 
 
-def bounded(asked: Asked) -> list[Test]:
+def bounded(asked: Asked) -> list[Question]:
     """Tokens of a section, once the history is full, do not grow with the sections made."""
     growth, slower, prompts = [], [], []
     analysis = asked.analysis
@@ -173,15 +173,15 @@ def bounded(asked: Asked) -> list[Test]:
     lacking = "videos with two sections after the packed history is full"
     tokens_hold = "later sections have no more tokens than earlier ones (tails deleted, compressed)"
     if not growth:
-        return [Test(tokens_hold, None, lacking=lacking)]
+        return [Question(tokens_hold, None, lacking=lacking)]
     # Token counts are exact: no interval, and one video that grows is enough to contradict.
     most = Effect(max(growth), 0.0, 1, len(growth), 1.0, "%")
-    tests = [Test(tokens_hold, most, below=1e-9)]
+    tests = [Question(tokens_hold, most, below=1e-9)]
     if slower:
         labels = np.unique(prompts, return_inverse=True)[1].astype(np.int64)
         time = _paired(asked, difference(np.array(slower), labels), len(asked.plain), "%")
         said = f"later sections take at most {SLOWER:g} % longer"
-        tests.append(Test(said, time, below=SLOWER, optional=True))
+        tests.append(Question(said, time, below=SLOWER, optional=True))
     return tests
 
 
@@ -190,14 +190,14 @@ BEST_DRIFT = (
 )
 
 
-def inverted_drifts_least(asked: Asked) -> list[Test]:
+def inverted_drifts_least(asked: Asked) -> list[Question]:
     """Inverted sampling drifts less than every other, and its Dynamic is lower than vanilla's."""
     ours = asked.block("inverted")
     others = {n: e for n, e in asked.blocks().items() if n not in ("inverted", "inverted+D")}
     drifts, dynamic = asked.columns("drift"), asked.dynamic()
     lacking = _lacking(ours=ours, others=others, columns=drifts, what="drift scores")
     if lacking:
-        return [Test("inverted sampling drifts least", None, lacking=lacking)]
+        return [Question("inverted sampling drifts least", None, lacking=lacking)]
     tests = []
     table = cells(asked.analysis, [*drifts, *dynamic])
     for name, those in others.items():
@@ -221,14 +221,14 @@ def inverted_drifts_least(asked: Asked) -> list[Test]:
 VANILLA_DYNAMIC = "Vanilla sampling has the highest Dynamic score; its ELO is low."
 
 
-def vanilla_moves_most(asked: Asked) -> list[Test]:
+def vanilla_moves_most(asked: Asked) -> list[Question]:
     """Vanilla's Dynamic is higher than each other's; people rate it lower (told, not decisive)."""
     ours = asked.block("vanilla")
     others = {n: e for n, e in asked.blocks().items() if n != "vanilla"}
     dynamic = asked.dynamic()
     lacking = _lacking(ours=ours, others=others, columns=dynamic, what="a Dynamic score")
     if lacking:
-        return [Test("vanilla sampling has the highest Dynamic score", None, lacking=lacking)]
+        return [Question("vanilla sampling has the highest Dynamic score", None, lacking=lacking)]
     table = cells(asked.analysis, dynamic)
     tests = []
     for name, those in others.items():
@@ -238,7 +238,7 @@ def vanilla_moves_most(asked: Asked) -> list[Test]:
             tests.append(_or_lacking(asked, said, found, column, above=0.0))
     for name, those in others.items():
         tests.append(
-            Test(
+            Question(
                 f"ELO is lower with vanilla than with {name} sampling",
                 _people(asked, ours, those, SAMPLING),
                 lacking="votes that compare them",
@@ -254,16 +254,16 @@ DISCRETE = (
 )
 
 
-def discrete_competes(asked: Asked) -> list[Test]:
+def discrete_competes(asked: Asked) -> list[Question]:
     """+D is rated no more than COMPETES below inverted sampling, and its Dynamic is higher."""
     ours, those = asked.block("vanilla+D"), asked.block("inverted")
     dynamic = asked.dynamic()
     human = f"ELO of vanilla+D is at most {COMPETES:g} below that of inverted sampling"
     lacking = _lacking(ours=ours, others=those, columns=dynamic, what="a Dynamic score")
     if lacking:
-        return [Test(human, None, lacking=lacking)]
+        return [Question(human, None, lacking=lacking)]
     people = _people(asked, ours, those, SAMPLING)
-    tests = [Test(human, people, above=-COMPETES, lacking="votes that compare them")]
+    tests = [Question(human, people, above=-COMPETES, lacking="votes that compare them")]
     table = cells(asked.analysis, dynamic)
     for column in dynamic:
         found = contrast(table, ours, those, SAMPLING, [column])
@@ -278,7 +278,7 @@ DOMINATES = (
 )
 
 
-def sampling_dominates(asked: Asked) -> list[Test]:
+def sampling_dominates(asked: Asked) -> list[Question]:
     """Squared standardised differences between approaches exceed those between packings."""
     columns = [*asked.columns("all"), *asked.columns("drift")]
     names = list(asked.blocks())
@@ -291,17 +291,19 @@ def sampling_dominates(asked: Asked) -> list[Test]:
     ]
     said = "variants of two sampling approaches differ more than variants of two packings"
     if not columns or not by_packing or not by_sampling:
-        return [Test(said, None, lacking="two sampling approaches with two packings each, scored")]
+        return [
+            Question(said, None, lacking="two sampling approaches with two packings each, scored")
+        ]
     table = cells(asked.analysis, columns, standard=True)
     sampling, packing = squared_gap(table, by_sampling), squared_gap(table, by_packing)
     if sampling is None or packing is None:
-        return [Test(said, None, lacking="scores of both on the same prompts")]
+        return [Question(said, None, lacking="scores of both on the same prompts")]
     more = gap_difference(sampling, packing)
     variants = len({e.name for pair in [*by_packing, *by_sampling] for e in pair})
     little = f"packings differ by less than {NEGLIGIBLE:g} standard deviations (root mean square)"
     return [
-        Test(said, _paired(asked, more, variants, "SD²"), above=0.0),
-        Test(
+        Question(said, _paired(asked, more, variants, "SD²"), above=0.0),
+        Question(
             little,
             _paired(asked, gap_difference(packing), packing.variants, "SD²"),
             below=NEGLIGIBLE**2,
@@ -313,7 +315,7 @@ def sampling_dominates(asked: Asked) -> list[Test]:
 SECTIONS = "Sections of 9 latent frames are preferred to 4 or 1."
 
 
-def long_sections_preferred(asked: Asked) -> list[Test]:
+def long_sections_preferred(asked: Asked) -> list[Question]:
     """ELO with g9 is higher than with g4 and g1, all else equal; drift is told as well."""
     nine = [e for e in asked.plain if e.section == 9]
     tests = []
@@ -326,19 +328,21 @@ def long_sections_preferred(asked: Asked) -> list[Test]:
         ours, those = [one for one, _ in pairs], [other for _, other in pairs]
         people = _people(asked, ours, those, ["section"])
         tests.append(
-            Test(f"ELO is higher with g9 than with g{length}", people, above=0.0, lacking=lacking)
+            Question(
+                f"ELO is higher with g9 than with g{length}", people, above=0.0, lacking=lacking
+            )
         )
         if pairs and table is not None:
             found = contrast(table, ours, those, ["section"])
             said = f"drift (mean of the metrics) is lower with g9 than with g{length}"
-            tests.append(Test(said, _effect(asked, found, "SD"), below=0.0, optional=True))
+            tests.append(Question(said, _effect(asked, found, "SD"), below=0.0, optional=True))
     return tests
 
 
 TAILS = "The three tail options differ negligibly."
 
 
-def tails_differ_little(asked: Asked) -> list[Test]:
+def tails_differ_little(asked: Asked) -> list[Question]:
     """The root mean square difference between tails is below NEGLIGIBLE, over all metrics."""
     pairs = within(asked.plain, "tail")
     columns = [*asked.columns("all"), *asked.columns("drift")]
@@ -347,15 +351,15 @@ def tails_differ_little(asked: Asked) -> list[Test]:
     if pairs and columns:
         gap = squared_gap(cells(asked.analysis, columns, standard=True), pairs)
     if gap is None:
-        return [Test(said, None, lacking="the same variants with tails td, ta and tc, scored")]
+        return [Question(said, None, lacking="the same variants with tails td, ta and tc, scored")]
     effect = _paired(asked, gap_difference(gap), gap.variants, "SD²")
-    return [Test(said, effect, below=NEGLIGIBLE**2)]
+    return [Question(said, effect, below=NEGLIGIBLE**2)]
 
 
 TEACACHE = "TeaCache costs quality."
 
 
-def teacache_costs(asked: Asked) -> list[Test]:
+def teacache_costs(asked: Asked) -> list[Question]:
     """Quality (mean of the paper's metrics but Dynamic) is lower with TeaCache, all else equal."""
     pairs = []
     everyone = asked.analysis.variants
@@ -370,16 +374,18 @@ def teacache_costs(asked: Asked) -> list[Test]:
     columns = asked.columns("all", [metric for metric in PAPER if metric != "dynamic"])
     said = "quality (mean of the metrics) is lower with TeaCache"
     if not pairs or not columns:
-        return [Test(said, None, lacking="the same variant with and without TeaCache, scored")]
+        return [Question(said, None, lacking="the same variant with and without TeaCache, scored")]
     table = cells(asked.analysis, columns, standard=True)
     found = contrast_of(table, pairs)
-    tests = [Test(said, _effect(asked, found, "SD"), below=0.0, lacking="cells that both made")]
+    tests = [Question(said, _effect(asked, found, "SD"), below=0.0, lacking="cells that both made")]
     drifts = asked.columns("drift")
     if drifts:
         drift = contrast_of(cells(asked.analysis, drifts, standard=True), pairs)
         more = _effect(asked, drift, "SD")
         tests.append(
-            Test("drift (mean of the metrics) is higher with TeaCache", more, 0.0, optional=True)
+            Question(
+                "drift (mean of the metrics) is higher with TeaCache", more, 0.0, optional=True
+            )
         )
     return tests
 
@@ -392,10 +398,10 @@ def _or_lacking(
     *,
     above: float | None = None,
     below: float = 0.0,
-) -> Test:
+) -> Question:
     unit = "points" if column.scale == 100.0 else column.unit
     effect = _effect(asked, found, unit)
-    return Test(said, effect, above, below, lacking=f"{column.title} of both on the same cells")
+    return Question(said, effect, above, below, lacking=f"{column.title} of both on the same cells")
 
 
 def _lacking(*, ours: object, others: object, columns: object, what: str) -> str:
@@ -405,7 +411,7 @@ def _lacking(*, ours: object, others: object, columns: object, what: str) -> str
     return "" if columns else what
 
 
-QUESTIONS: tuple[tuple[str, Callable[[Asked], list[Test]]], ...] = (
+QUESTIONS: tuple[tuple[str, Callable[[Asked], list[Question]]], ...] = (
     (BOUNDED, bounded),
     (BEST_DRIFT, inverted_drifts_least),
     (VANILLA_DYNAMIC, vanilla_moves_most),
@@ -420,10 +426,7 @@ QUESTIONS: tuple[tuple[str, Callable[[Asked], list[Test]]], ...] = (
 
 def claims(analysis: Analysis) -> tuple[Claim, ...]:
     """All eight claims on one study; what it cannot test is not decided, and says what it lacks."""
-    plain = tuple(
-        e for e in analysis.variants if not {k: v for k, v in e.options.items() if v not in (0, "")}
-    )
-    asked = Asked(analysis, plain)
+    asked = Asked.of(analysis)
     found = []
     for number, (statement, tests) in enumerate(QUESTIONS, 1):
         verdict, parts = settle(tests(asked))

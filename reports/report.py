@@ -98,6 +98,7 @@ def write(
         title=title or ", ".join(path.resolve().name for path in paths),
         videos=videos,
         parquet=PARQUET if parquet else "",
+        claims=[tables[name] for name in ("claims", "claim_parts") if name in tables],
     )
     return Written(
         page,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
@@ -27,10 +27,21 @@ CONTRADICTED: Verdict = "contradicted"
 UNDECIDED: Verdict = "not decided"
 
 
+MANY_VOTES = 1e7
+"""More votes than anybody will collect: the number itself would say nothing."""
+
+
 @lru_cache(maxsize=4096)
 def _quantile(probability: float, freedom: float) -> float:
     """Quantile of Student's t."""
     return float(stats.t.ppf(probability, freedom))
+
+
+class Needs(NamedTuple):
+    """How many videos (or votes) would decide, as a number and in words."""
+
+    number: float
+    words: str
 
 
 @dataclass(frozen=True)
@@ -56,12 +67,17 @@ class Part:
     bound: float = 0.0
 
     @property
-    def needed(self) -> str:
-        """How many videos (or votes) would decide it, in words; "" where it is decided or where
-        more of them would not help."""
+    def needs(self) -> Needs:
+        """What would decide it; nothing where it is decided, or where more would not help."""
         if self.verdict != UNDECIDED or self.rests_on is None:
-            return ""
-        return _needed(self.rests_on, self.bound)
+            return Needs(0.0, "")
+        return _needs(self.rests_on, self.bound)
+
+    @property
+    def clear(self) -> float:
+        """How far the effect is from the bound, in half-widths of the interval; small is weak."""
+        half = (self.high - self.low) / 2
+        return abs(self.effect - self.bound) / half if half > 0 else np.inf
 
 
 @dataclass(frozen=True)
@@ -101,21 +117,25 @@ def _verdict(effect: Effect, bound: float, sign: float, parts: int) -> Verdict:
     return UNDECIDED
 
 
-def _needed(effect: Effect, bound: float) -> str:
-    """How many videos (votes) would decide, the effect being what it seems."""
+def _needs(effect: Effect, bound: float) -> Needs:
+    """How many would decide in four of five studies, the effect being what it seems."""
     gap = abs(effect.value - bound)
     if not np.isfinite(effect.error):
-        return "at least two prompts" if effect.of == "videos" else "votes of at least two raters"
+        words = "at least two prompts" if effect.of == "videos" else "votes of two raters or more"
+        return Needs(np.inf, words)
+    if effect.error == 0 or gap == 0:
+        return Needs(np.inf, "")
     if effect.of == "votes":
-        if gap <= 0 or effect.units <= 0:
-            return ""
         reach = effect.half(LEVEL) + stats.norm.ppf(POWER) * effect.error
         votes = effect.units * (reach / gap) ** 2
-        return f"about {_round(votes)} votes" if votes < 1e7 else "more than ten million votes"
+        if votes > MANY_VOTES:
+            return Needs(np.inf, "more than ten million votes")
+        return Needs(votes, f"about {_round(votes)} votes")
     prompts = prompts_needed(effect.error, effect.units, gap)
     if prompts is None:
-        return "" if effect.error == 0 else "more than a million prompts"
-    return f"about {_round(prompts * effect.cost)} videos ({prompts} prompts)"
+        return Needs(np.inf, "more than a million prompts")
+    videos = prompts * effect.cost
+    return Needs(videos, f"about {_round(videos)} videos ({prompts} prompts)")
 
 
 def _round(number: float) -> str:
@@ -127,7 +147,7 @@ def _round(number: float) -> str:
 
 
 @dataclass(frozen=True)
-class Test:
+class Question:
     """A part before it is known how many others the claim has.
 
     The hypothesis is that the effect is above `above`, or, where that is None, below `below`.
@@ -142,7 +162,7 @@ class Test:
     optional: bool = False
 
 
-def _part(test: Test, among: int) -> Part:
+def _part(test: Question, among: int) -> Part:
     """Judge one part of a claim with `among` deciding ones."""
     if test.effect is None:
         return Part(test.hypothesis, lacking=test.lacking, optional=test.optional)
@@ -164,7 +184,7 @@ def _part(test: Test, among: int) -> Part:
     )
 
 
-def settle(tests: Sequence[Test]) -> tuple[Verdict, tuple[Part, ...]]:
+def settle(tests: Sequence[Question]) -> tuple[Verdict, tuple[Part, ...]]:
     """The claim's verdict and its parts."""
     among = sum(not test.optional and test.effect is not None for test in tests)
     parts = tuple(_part(test, among) for test in tests)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from reports.analysis import Analysis
-from reports.reference import reference
-from reports.tables import costs, counts, evidence, ratings, scores
+from reports.tables import claims, costs, counts, evidence, ratings, scores
 from reports.tables.formats import to_csv, to_latex, to_markdown, write
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table, ranked
 
@@ -26,6 +25,9 @@ __all__ = [
 
 def all_tables(analysis: Analysis) -> dict[str, Table]:
     """Every table that a study has something to say for, by name, in the page's order."""
+    # The reference is a table as well, and imports this package.
+    from reports.reference import reference
+
     found = (
         scores.by_sampler(analysis),
         scores.by_packing(analysis),
@@ -40,6 +42,7 @@ def all_tables(analysis: Analysis) -> dict[str, Table]:
         evidence.p_values(analysis),
         counts.coverage(analysis),
         counts.failures(analysis),
+        *claims.tables(analysis),
         reference(),
     )
     return {table.name: table for table in found if table is not None}
