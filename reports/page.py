@@ -317,7 +317,7 @@ def _theatre(analysis: Analysis, out: Path, how: Videos) -> dict[str, Any] | Non
 def _source(video: Path, out: Path, how: Videos) -> str:
     if how == "embed" and video.is_file():
         return "data:video/mp4;base64," + base64.b64encode(video.read_bytes()).decode()
-    return quote(Path(os.path.relpath(video.resolve(), out.resolve())).as_posix())
+    return quote(os.path.relpath(video, out).replace(os.sep, "/"))
 
 
 def _script_json(value: object) -> str:

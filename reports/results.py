@@ -112,17 +112,33 @@ class Results:
 
         A cell without scores is one row whose `metric` is missing, so nothing asked for is absent.
         """
-        columns = [name for name in CELL_COLUMNS if name not in ("variant", "prompt_id", "seed")]
-        columns = [name for name in columns if name not in ("fps", "frames", "video_sha256")]
-        cells = self.cells[["variant", "prompt_id", "seed", *columns]].copy()
-        for name in ("options", "generator", "versions", "untrained", "prompt_tags"):
-            cells[name] = [json.dumps(value) for value in cells[name]]
-        for name in ("section_starts", "tokens_per_section", "section_seconds"):
-            cells[name] = [list(value) for value in cells[name]]
-        cells = cells.drop(columns="error_traceback").rename(columns={"device": "made_on"})
         scores = self.scores.drop(columns=["variant", "prompt_id", "seed"])
-        scores = scores.rename(columns={"device": "scored_on"}).set_index("cell")
-        return cells.join(scores).reset_index(drop=True)
+        scored = scores.pop("cell").to_numpy()
+        silent = np.setdiff1d(np.arange(len(self.cells)), scored)
+        rows = np.concatenate([scored, silent])
+        scores = scores.reindex(range(len(rows))).rename(columns={"device": "scored_on"})
+        told = [name for name in CELL_COLUMNS if name not in _ONLY_IN_CELLS]
+        columns = {_RENAMED.get(name, name): _spread(self.cells[name], rows) for name in told}
+        return pd.concat([pd.DataFrame(columns), scores], axis=1)
+
+
+_ONLY_IN_CELLS = ("fps", "frames", "video_sha256", "error_traceback")
+_RENAMED = {"device": "made_on"}
+
+
+def _spread(column: pd.Series, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Any:
+    """A column of cells, repeated for each of their scores: numbers as they are, words as
+    categories (a million copies of a path would fill the memory), lists and mappings as JSON."""
+    if column.dtype.kind in "iufb":
+        return column.to_numpy()[rows]
+    if column.name in ("discrete", "peak_memory_bytes"):
+        return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)[rows]
+    words = [
+        value if isinstance(value, str) else "" if value is None else json.dumps(value)
+        for value in column
+    ]
+    codes, names = pd.factorize(np.array(words, dtype=object))
+    return pd.Categorical.from_codes(codes[rows], categories=pd.Index(names))
 
 
 def load(*studies: str | Path) -> Results:
@@ -296,9 +312,13 @@ def _scores(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """All score rows of the cells' present videos."""
     done = cells.index[cells["state"] == "done"]
     paths = {int(row): Path(str(cells.at[row, "folder"])) / SCORES_FILE for row in done}
-    scores = _scan(paths, score_schema(), _KEYWORDS)
-    shas = cells["video_sha256"].to_numpy(dtype=object)[scores["cell"].to_numpy()]
-    present = (scores["video_sha256"].to_numpy(dtype=object) == shas) | (shas == "")
+    scores = _scan(paths, score_schema(), (*_KEYWORDS, "video_sha256"))
+    seen = scores["video_sha256"].cat
+    # Digests are compared as numbers: there are a hundred rows for each.
+    known = pd.Index(seen.categories).get_indexer(cells["video_sha256"].astype(str))
+    known[(cells["video_sha256"] == "").to_numpy()] = -2
+    wanted = known[scores["cell"].to_numpy()]
+    present = (seen.codes.to_numpy() == wanted) | (wanted == -2)
     if stale := int(scores.loc[~present, "cell"].nunique()):
         scores = scores[present].reset_index(drop=True)
         notes.append(

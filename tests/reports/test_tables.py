@@ -1,0 +1,307 @@
+"""Every number in the tables, recomputed from the files by another route."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from reports.reference import MARK, reference
+from reports.tables.formats import latex_escape, plain, to_csv, to_latex, to_markdown
+from reports.tables.table import Block, Heading, Number, Row, Table, ranked, text_of
+
+if TYPE_CHECKING:
+    from reports.report import Written
+
+Cells = dict[tuple[str, str, int], dict[str, float]]
+
+
+def raw_scores(study: Path) -> Cells:
+    """metric.segment values by cell, read file by file with nothing of `reports`."""
+    found: Cells = {}
+    for path in sorted((study / "cells").glob("*/*/cell.json")):
+        cell = json.loads(path.read_text())
+        if cell["status"] != "done":
+            continue
+        rows = pq.ParquetFile(path.with_name("scores.parquet")).read().to_pylist()
+        values = {
+            f"{row['metric']}.{row['segment']}": 100 * row["value"]
+            for row in rows
+            if row["status"] == "ok"
+        }
+        found[cell["variant"], cell["prompt_id"], cell["seed"]] = values
+    return found
+
+
+@pytest.fixture(scope="module")
+def raw(planted_study: Path) -> Cells:
+    return raw_scores(planted_study)
+
+
+def rows_of(report: Written, name: str) -> dict[str, dict[str, str]]:
+    text = (report.page.parent / "tables" / f"{name}.csv").read_text()
+    return {row["variant"]: row for row in csv.DictReader(text.splitlines())}
+
+
+def naive_interval(values: dict[str, list[float]]) -> tuple[float, float, float]:
+    """Mean of videos and its interval, from lists by prompt: the jackknife written out."""
+    everything = [value for of in values.values() for value in of]
+    mean = sum(everything) / len(everything)
+    number = len(values)
+    without = []
+    for left_out in values:
+        rest = [value for prompt, of in values.items() if prompt != left_out for value in of]
+        without.append(sum(rest) / len(rest))
+    error = math.sqrt((number - 1) / number * sum((one - mean) ** 2 for one in without))
+    # Quantiles of Student's t at 0.975 from a printed table.
+    quantile = {6: 2.447, 7: 2.365}[number - 1]
+    return mean, mean - quantile * error, mean + quantile * error
+
+
+def test_means_and_intervals_equal_the_raw_files(report: Written, raw: Cells) -> None:
+    table = rows_of(report, "samplers_intervals")
+    assert len(table) == 4
+    checked = 0
+    for variant, row in table.items():
+        for key in report.analysis.paper:
+            segment = f"{key.metric}.{key.segment}"
+            by_prompt: dict[str, list[float]] = {}
+            for (of, prompt, _), values in raw.items():
+                if of == variant and segment in values:
+                    by_prompt.setdefault(prompt, []).append(values[segment])
+            mean, low, high = naive_interval(by_prompt)
+            assert float(row[key.key]) == pytest.approx(mean)
+            low = max(low, -100.0 if key.metric in ("semantic", "identity") else 0.0)
+            assert float(row[f"{key.key}_low"]) == pytest.approx(low, rel=2e-3)
+            assert float(row[f"{key.key}_high"]) == pytest.approx(high, rel=2e-3)
+            checked += 1
+    assert checked == 44
+
+
+def test_differences_and_their_tests_equal_the_raw_files(report: Written, raw: Cells) -> None:
+    base = report.analysis.baseline
+    assert base is not None
+    table = rows_of(report, "differences")
+    for variant, row in table.items():
+        for column in report.analysis.scored:
+            segment = f"{column.metric}.{column.segment}"
+            by_prompt: dict[str, list[float]] = {}
+            for (of, prompt, seed), values in raw.items():
+                other = raw.get((base.name, prompt, seed), {})
+                if of == variant and segment in values and segment in other:
+                    by_prompt.setdefault(prompt, []).append(values[segment] - other[segment])
+            deltas = [value for of in by_prompt.values() for value in of]
+            assert float(row[column.key]) == pytest.approx(sum(deltas) / len(deltas), abs=1e-9)
+            sums = np.array([sum(of) for of in by_prompt.values()])
+            signs = 1 - 2 * (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1)
+            p = np.mean(np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9)
+            tested = report.analysis.differences[variant, column]
+            assert tested.difference.p == pytest.approx(p)
+            assert tested.difference.prompts == len(sums)
+
+
+def test_counts_and_coverage_equal_the_folder(report: Written, planted_study: Path) -> None:
+    table = rows_of(report, "coverage")
+    for variant, row in table.items():
+        cells = list((planted_study / "cells" / variant).glob("*/cell.json"))
+        states = [json.loads(path.read_text())["status"] for path in cells]
+        assert float(row["asked"]) == 16
+        assert float(row["made"]) == states.count("done")
+        assert float(row["failed"]) == states.count("failed")
+        assert float(row["unfinished"]) == 16 - len(states)
+        assert float(row["scored"]) == states.count("done")
+        # Anatomy is undefined on one prompt of eight, two seeds.
+        assert row["anatomy_videos"] == f"{states.count('done') - 2} at 100 %"
+
+
+def test_costs_equal_the_records(report: Written, planted_study: Path) -> None:
+    for variant, row in rows_of(report, "costs_intervals").items():
+        records = [
+            json.loads(path.read_text())
+            for path in (planted_study / "cells" / variant).glob("*/cell.json")
+        ]
+        done = [record for record in records if record["status"] == "done"]
+        per_frame = [one["seconds"] / one["frames"] / one["batch_size"] for one in done]
+        assert float(row["seconds_per_frame"]) == pytest.approx(np.mean(per_frame))
+        assert float(row["tokens_last"]) == max(max(one["tokens_per_section"]) for one in done)
+        assert float(row["peak_memory"]) == max(one["peak_memory_bytes"] for one in done) / 2**30
+        assert row["untrained"] == ("k8" if "k8" in variant else "none")
+
+
+def test_elo_and_rank_are_those_of_the_votes(report: Written, planted_study: Path) -> None:
+    from ablations.arena import votes
+    from reports.elo import elo
+
+    table = votes.load(planted_study)
+    rated = elo(table)
+    rows = rows_of(report, "samplers")
+    for name, rating in zip(rated.variants, rated.rating, strict=True):
+        assert float(rows[name]["elo"]) == pytest.approx(rating)
+    order = sorted(rows, key=lambda name: -float(rows[name]["elo"]))
+    assert float(rows[order[0]]["rank"]) == 1
+
+
+def test_agreement_with_votes_equals_counting_by_hand(
+    report: Written, raw: Cells, planted_study: Path
+) -> None:
+    from ablations.arena import votes
+
+    agrees = total = 0
+    for vote in votes.load(planted_study).itertuples():
+        left = raw.get((vote.left, vote.prompt_id, vote.seed), {}).get("clarity.drift")
+        right = raw.get((vote.right, vote.prompt_id, vote.seed), {}).get("clarity.drift")
+        if vote.kind == "normal" and vote.answer in ("left", "right") and left and right:
+            total += 1
+            agrees += (left < right) == (vote.answer == "left")
+    text = (report.page.parent / "tables" / "correlation.csv").read_text()
+    row = next(row for row in csv.DictReader(text.splitlines()) if row["metric"] == "ΔClarity")
+    assert float(row["agrees"]) == pytest.approx(100 * agrees / total)
+    assert float(row["votes"]) == total
+
+
+def test_the_papers_columns_stand_in_its_order(report: Written) -> None:
+    titles = [heading.title for heading in report.tables["samplers"].headings]
+    assert titles == [
+        "Clarity",
+        "Aesthetic",
+        "Motion",
+        "Dynamic",
+        "Semantic",
+        "Anatomy",
+        "Identity",
+        "ΔClarity",
+        "ΔMotion",
+        "ΔSemantic",
+        "ΔAnatomy",
+        "ELO",
+        "Rank",
+        "Videos",
+    ]
+    blocks = [block.title for block in report.tables["samplers"].blocks]
+    assert blocks == [
+        "Vanilla sampling",
+        "Vanilla sampling, discretised history",
+        "Inverted anti-drifting sampling",
+    ]
+
+
+def test_best_is_bold_and_second_underlined_by_direction() -> None:
+    table = ranked(
+        Table(
+            "t",
+            "T",
+            "Variant",
+            (Heading("up", "Up", "higher"), Heading("down", "Down", "lower"), Heading("no", "No")),
+            (
+                Block("", (Row("a", (Number(2.001), Number(1.0), Number(5.0))),)),
+                Block("", (Row("b", (Number(2.002), Number(0.5), Number(6.0))),)),
+                Block("", (Row("c", (Number(1.0), Number(np.nan), Number(7.0))),)),
+            ),
+        )
+    )
+    marks = [
+        [entry.mark for entry in row.entries if isinstance(entry, Number)] for row in table.rows
+    ]
+    # 2.001 and 2.002 both print 2.00: they share the first place.
+    assert marks == [["best", "second", ""], ["best", "best", ""], ["second", "", ""]]
+    markdown = to_markdown(table)
+    assert "| `b` | **2.00** | **0.50** | 6.00 |" in markdown
+    assert "<u>1.00</u>" in markdown
+    assert r"\textbf{2.00}" in to_latex(table)
+    assert r"\underline{1.00}" in to_latex(table)
+
+
+def test_a_column_of_equal_numbers_has_no_best() -> None:
+    rows = tuple(Row(name, (Number(1.0),)) for name in "abc")
+    table = ranked(Table("t", "T", "V", (Heading("x", "X", "higher"),), (Block("", rows),)))
+    assert all(entry.mark == "" for row in table.rows for entry in row.entries)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "sign", "text"),
+    [
+        (-0.001, 2, False, "0.00"),
+        (-0.001, 2, True, "0.00"),
+        (1.5, 1, True, "+1.5"),
+        (-1.5, 1, False, "−1.5"),
+        (1234.0, 0, False, "1234"),
+        (12345.0, 0, False, "12\u202f345"),
+        (float("nan"), 2, False, "–"),
+    ],
+)
+def test_numbers_print_as_readers_expect(value: float, digits: int, sign: bool, text: str) -> None:
+    assert text_of(value, digits, sign) == text
+
+
+def test_missing_numbers_are_dashes_with_their_count_and_never_zero() -> None:
+    assert plain(Number(np.nan, missing=12)) == "– (12 missing)"
+    assert plain(Number(3.0, 2.0, 4.0, missing=1), intervals=True) == "3.00† [2.00, 4.00]"
+    rows = (Row("a", (Number(np.nan, missing=3),)),)
+    table = Table("t", "T", "V", (Heading("x", "X"),), (Block("", rows),))
+    assert to_csv(table, intervals=True) == "v,block,x,x_low,x_high,x_missing\na,,,,,3\n"
+
+
+def test_every_table_is_there_as_csv_markdown_and_latex(report: Written) -> None:
+    folder = report.page.parent / "tables"
+    for name, table in report.tables.items():
+        forms = [name, f"{name}_intervals"] if table.has_intervals else [name]
+        for form in forms:
+            for kind in ("csv", "md", "tex"):
+                assert (folder / f"{form}.{kind}").stat().st_size > 0
+    assert {"samplers", "packings", "costs", "differences", "variance", "power"} <= {*report.tables}
+
+
+def test_the_reference_is_marked_and_apart(report: Written) -> None:
+    table = reference()
+    assert MARK in table.title
+    assert any(MARK in note for note in table.notes)
+    assert all(not entry.mark for row in table.rows for entry in row.entries)  # type: ignore[union-attr]
+    ours = to_csv(report.tables["samplers"])
+    assert "18.05" not in ours
+    found = {row.label: row.entries for row in table.rows}
+    first = found["td_f16k4f2k2f1k1_g9"]
+    assert [plain(entry) for entry in first] == (
+        ["–", "–", "–", "3.18", "3.42", "7.45", "18.05", "1074"]
+    )
+
+
+def test_latex_escapes_what_would_stop_it() -> None:
+    assert latex_escape("a_b & 50 % of #1 {x} ~ ^ \\") == (
+        r"a\_b \& 50 \% of \#1 \{x\} \~{} \^{} \textbackslash{}"
+    )
+    assert latex_escape("漢") == "?"
+
+
+@pytest.mark.tex
+def test_latex_tables_compile(report: Written, tmp_path: Path, require: Callable[..., str]) -> None:
+    pdflatex = require("pdflatex")
+    folder = report.page.parent / "tables"
+    paths = sorted(folder.glob("*.tex"))
+    body = "\n".join(f"\\input{{{path.stem}}}\\clearpage" for path in paths)
+    for path in paths:
+        shutil.copy(path, tmp_path)
+    (tmp_path / "all.tex").write_text(
+        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs,graphicx}\n"
+        f"\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    )
+    run = subprocess.run(
+        [pdflatex, "-halt-on-error", "-interaction=nonstopmode", "all.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        errors="replace",
+    )
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert not re.findall(r"^!.*", run.stdout, re.M)
+    assert (tmp_path / "all.pdf").stat().st_size > 10_000
