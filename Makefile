@@ -13,7 +13,7 @@ $(READY): requirements.lock
 	touch $(READY)
 
 demo: $(READY)
-	$(BIN)/python run_bench.py stage=demo
+	$(BIN)/python run_bench.py stage=demo +ablation=demo
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
