@@ -113,14 +113,23 @@ def retry(cfg: Values) -> int:
 
 
 def work(cfg: Values) -> int:
-    """What a job of stage=submit does: the stages of `cluster.stages`, one after the other."""
+    """What a job of stage=submit does: generate, score, under one time limit."""
+    from ablations.chosen import variants
+    from bench.signals import Stop
+    from bench.stages import generate, score
+
+    stages: dict[str, Callable[[Stop], int]] = {
+        "generate": lambda stop: generate.run(cfg, variants(cfg), stop),
+        "score": lambda stop: score.run(cfg, stop),
+    }
+    if unknown := [name for name in cfg["cluster"]["stages"] if name not in stages]:
+        raise UserError(f"cluster.stages: no {unknown[0]}; choose from {', '.join(stages)}")
     worst = OK
-    for stage in cfg["cluster"]["stages"]:
-        if stage not in STAGES:
-            raise UserError(f"cluster.stages: no stage {stage}; choose from {', '.join(STAGES)}")
-        worst = max(worst, STAGES[stage](cfg))
-        if worst > FAILED:
-            break
+    with Stop(cfg["time_limit"], cfg["cluster"]["grace"]).listening() as stop:
+        for name in cfg["cluster"]["stages"]:
+            worst = max(worst, generate.AGAIN if stop.soon else stages[name](stop))
+            if worst > FAILED:
+                break
     return worst
 
 

@@ -61,7 +61,8 @@ for pid in "${{workers[@]}}"; do
     code=$?
     kill -0 "$pid" 2>/dev/null || break  # the wait was interrupted by a signal: wait on
   done
-  ((code == {again})) && requeue=yes
+  # 138: the warning came before the worker could listen.
+  ((code == {again} || code == 138)) && requeue=yes
   ((code > status)) && status=$code
 done
 if [[ ${{requeue:-}} ]]; then

@@ -26,8 +26,13 @@ SPEED_ONLY = frozenset({"device", "offload", "tiling", "vae_tiling", "cache_dir"
 """Keys of a generator that change how fast it is, not what it is asked to make."""
 
 
-def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
+def run(cfg: Mapping[str, Any], variants: Sequence[Variant], stop: Stop | None = None) -> int:
     """Make what is missing of variants × prompts × seeds.
+
+    Args:
+        cfg: the configuration.
+        variants: what is compared.
+        stop: whether to go on; made from the configuration where it is not given.
 
     Raises:
         UserError: the input is wrong; nothing has been made then.
@@ -35,16 +40,18 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
     if cfg["generator"].get("kind") == "folder":
         return _existing(cfg)
     study, suite, work = ask(cfg, variants)
-    left = unfinished(work, retry=cfg["retry_failed"])
     cells = [cell for batch in work for cell in batch.cells]
-    missing = sum(left.values())
+    alone = cfg["claims"]["wait"]
+    # A job among hundreds does not look at all cells before it begins, nor after it ends.
+    missing = sum(unfinished(work, retry=cfg["retry_failed"]).values()) if alone else len(cells)
     if not missing and cfg["retry_failed"]:
         print(f"study={study.path}: all {len(cells)} cells are finished, nothing to make")
         return OK
     if not missing:
         return _verdict(study, cells, Outcome())
-    print(f"study={study.path}: {missing} of {len(cells)} cells to make", flush=True)
-    stop = Stop(cfg["time_limit"], cfg["cluster"]["grace"])
+    if alone:
+        print(f"study={study.path}: {missing} of {len(cells)} cells to make", flush=True)
+    stop = stop or Stop(cfg["time_limit"], cfg["cluster"]["grace"])
     about = {"worker": str(cfg["worker"]), **_job()}
     build = maker(cfg, variants, suite.prompts, sizes(cfg["video"]))
     outcome = Outcome()
@@ -65,12 +72,14 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
         return FAILED
     finally:
         tidy(study)
-    status = _verdict(study, cells, outcome)
     if stop.soon and outcome.left:
+        print(f"study={study.path}: the time is over, {outcome.made} cells made")
         return AGAIN
-    if not cfg["claims"]["wait"]:  # others make what is left: this process has done its part
-        return FAILED if outcome.failed else OK
-    return status
+    if alone:
+        return _verdict(study, cells, outcome)
+    print(f"study={study.path}: {outcome.made} cells made, {len(outcome.failed)} failed; "
+          "what is left is others'")  # fmt: skip
+    return FAILED if outcome.failed else OK
 
 
 def _existing(cfg: Mapping[str, Any]) -> int:

@@ -13,8 +13,12 @@ from bench.study import Cell, Study
 from bench.sweep import POLL
 
 
-def run(cfg: Mapping[str, Any]) -> int:
+def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
     """Score every finished cell that lacks a current score of some metric of the set.
+
+    Args:
+        cfg: the configuration.
+        stop: whether to go on; made from the configuration where it is not given.
 
     Raises:
         UserError: no study, no finished video in it, or a wrong metric set.
@@ -28,7 +32,7 @@ def run(cfg: Mapping[str, Any]) -> int:
     if not cells:
         raise UserError(f"study={study.path}: no finished video in it; run stage=generate first")
     cells = cells[(first := len(cells) * cfg["worker"] // cfg["workers"]) :] + cells[:first]
-    stop = Stop(cfg["time_limit"], cfg["cluster"]["grace"])
+    stop = stop or Stop(cfg["time_limit"], cfg["cluster"]["grace"])
     done = 0
 
     def job(cell: Cell) -> Job:

@@ -1,0 +1,84 @@
+"""Clusters without a cluster: scripts, command lines, and the simulation's books."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import cluster
+from bench.cluster_simulation import Cluster, play, report
+from bench.config import Cluster as Options
+from bench.config import minutes
+from bench.stages.submit import forget
+from bench.study import CellError, CellRecord, Study
+
+OPTIONS: dict[str, Any] = vars(Options())
+
+
+def test_the_script_says_what_was_chosen_and_is_a_shell_script(tmp_path: Path) -> None:
+    options = OPTIONS | {
+        "partition": "gpu", "gpus": 2, "parallel": 3, "setup": ["module load cuda"],
+        "container": "apptainer exec --nv bench.sif", "extra": ["--reservation=r"],
+    }  # fmt: skip
+    text = cluster.script(options, ["variant=td_f1k1_g9+D", "study=/s"], 5, tmp_path / "s" / "logs")
+    for line in (
+        "#SBATCH --array=0-4%3", "#SBATCH --gres=gpu:2", "#SBATCH --partition=gpu",
+        "#SBATCH --signal=B:USR1@120", "#SBATCH --requeue", "#SBATCH --reservation=r",
+        "module load cuda",
+    ):  # fmt: skip
+        assert f"\n{line}\n" in text
+    assert "--qos" not in text
+    assert "apptainer exec --nv bench.sif " in text
+    assert "workers=10" in text
+    assert text.count("'") % 2 == 0
+    checked = subprocess.run(["bash", "-n"], input=text, text=True, check=False)
+    assert checked.returncode == 0
+
+
+@given(st.integers(0, 3), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_time_limits_are_read_as_slurm_reads_them(d: int, h: int, m: int, s: int) -> None:
+    assert minutes(f"{d}-{h:02d}:{m:02d}:{s:02d}") == d * 1440 + h * 60 + m + (s > 0)
+    assert minutes(f"{h}:{m:02d}:{s:02d}") == h * 60 + m + (s > 0)
+
+
+def test_forgetting_failures_makes_them_pending_and_keeps_the_rest(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.ask(["v"], ["p"], [0, 1, 2])
+    cells = list(study.cells())
+    error = CellError(kind="NaN", message="no")
+    for cell, status in zip(cells, ("done", "failed", "failed"), strict=True):
+        record = CellRecord.model_validate(
+            {"variant": "v", "prompt_id": "p", "seed": cell.seed, "status": status}
+            | ({"error": error} if status == "failed" else {})
+        )
+        cell.write(record)
+    assert forget(study, cells[1:]) == 2
+    assert list(study.states().values()) == ["done", "pending", "pending"]
+
+
+SMALL = Cluster(cells=2000, workers=16, lifetime=1e12)
+
+
+def test_without_failures_all_time_goes_into_making_loading_and_looking() -> None:
+    account = play(SMALL)
+    assert account.finished == 2000
+    assert account.deaths == 0
+    assert account.lost == account.away == 0
+    spent = account.making + account.loading + account.looking + account.waiting
+    assert spent == pytest.approx(account.end * 16)
+    ideal = SMALL.cells * SMALL.cell / SMALL.workers + SMALL.load
+    assert ideal * 0.97 < account.end < ideal * 1.1
+
+
+def test_failures_cost_what_they_throw_away_and_every_cell_is_still_made() -> None:
+    failing = replace(SMALL, lifetime=3600.0)
+    account = play(failing)
+    assert account.finished == failing.cells
+    assert account.deaths > 10
+    assert 0 < account.lost < account.deaths * 2 * failing.cell
+    assert account.end > play(SMALL).end
+    assert "what breaks first" in report(failing, account)
