@@ -58,6 +58,9 @@ class ResidualBlock(nn.Module):
 class PocketAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Videos [B, 3, 1+4k, H, W] in −1..1 to latents [B, C, 1+k, H/8, W/8] and back."""
 
+    decodes_alone = True
+    """Every latent frame decodes alone, whatever its neighbours: none has to be decoded twice."""
+
     @register_to_config
     def __init__(
         self,

@@ -86,13 +86,18 @@ def results(found: dict[str, Any]) -> str:
     rows = [["", *map(str, range(1, 10))]]
     rows += [[names[k], *(f"{v:.1f}" for v in found["prediction"][k])] for k in names]
     text += table(rows)
-    if "actions" in found:
-        a = found["actions"]
+    followed = {k.split(" ", 1)[1]: v for k, v in found.items() if k.startswith("actions ")}
+    if followed:
         text += (
-            f"\nCaptions: the judge sees the captioned action in {100 * a['accuracy']:.0f} % of "
-            f"{a['videos']} first sections with swapped captions (chance 12.5 %; "
-            f"{100 * a['truth']:.0f} % of rendered clips).\n"
+            "\nCaptions: how often the judge sees the captioned action in the first section, from "
+            "the same neutral start (chance 12.5 %; `truth` is the rendered clip):\n\n"
         )
+        names = list(next(iter(followed.values()))["by_action"])
+        rows = [["", "all", *names]]
+        for name, a in followed.items():
+            each = [f"{100 * a['by_action'][n]:.0f} %" for n in names]
+            rows.append([name, f"{100 * a['accuracy']:.0f} %", *each])
+        text += table(rows)
     drifts = {k.split(" ", 1)[1]: v for k, v in found.items() if k.startswith("drift ")}
     if drifts:
         first = next(iter(drifts.values()))
@@ -138,7 +143,7 @@ def write(checkpoint: Path) -> None:
     recipe = TransformerRecipe()
     text = HEAD.format(
         **sizes,
-        steps=found.get("steps", 12),
+        steps=found.get("steps", 8),
         cfg=found.get("cfg", 1.5),
         clips=recipe.clips,
         latents=recipe.latents,

@@ -30,6 +30,19 @@ class AutoencoderRecipe:
 
 
 @dataclass(frozen=True)
+class DecoderRecipe:
+    """How the decoder is refined while the transformer trains: latents must not change then."""
+
+    seed: int = 1
+    batch: int = 16
+    steps: int = 2400
+    decay: int = 2000
+    warmup: int = 50
+    learning_rate: float = 1.5e-3
+    ema: float = 0.998
+
+
+@dataclass(frozen=True)
 class TransformerRecipe:
     """How the transformer is trained."""
 
@@ -77,6 +90,7 @@ class Recipe:
     """Everything."""
 
     autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    decoder: DecoderRecipe = field(default_factory=DecoderRecipe)
     transformer: TransformerRecipe = field(default_factory=TransformerRecipe)
 
 

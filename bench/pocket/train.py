@@ -1,26 +1,29 @@
 """Train the pocket checkpoint: `python -m bench.pocket.train`.
 
-Two parts, in this order: the autoencoder, then the transformer on latents that the finished
-autoencoder made. Both save their state in the scratch folder every minute and go on from there when
-started again. The defaults are the recipe that made the committed checkpoint.
+Three parts, in this order: the autoencoder, the transformer on latents that the finished
+autoencoder made, and the decoder once more with the encoder frozen (which may run beside the
+transformer: latents do not change). All save their state in the scratch folder every minute or two
+and go on from there when started again. The defaults are the recipe that made the committed
+checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from bench.pocket import components, train_autoencoder, train_transformer
+from bench.pocket import card, components, train_autoencoder, train_transformer
+from bench.pocket.autoencoder import PocketAutoencoder
 from bench.pocket.history import PackedTransformer
 from bench.pocket.recipe import Recipe
 
-PARTS = ("autoencoder", "transformer", "export", "all")
+PARTS = ("autoencoder", "transformer", "decoder", "export", "all")
 
 
 class Log:
@@ -47,13 +50,28 @@ def make_autoencoder(recipe: Recipe, scratch: Path, out: Path, device: str) -> N
     log({"part": "autoencoder", **train_autoencoder.held_out_psnr(model.float())})
 
 
-def export(model: PackedTransformer, out: Path) -> None:
-    """Write the transformer's weights, k8's projection beside them, to a checkpoint folder."""
+def refine_decoder(recipe: Recipe, scratch: Path, out: Path, device: str) -> None:
+    """Train the decoder in `out` on and write it back."""
+    log = Log(scratch)
+    model = PocketAutoencoder.from_pretrained(out / "vae")
+    model = train_autoencoder.refine_decoder(
+        recipe.decoder, model, scratch, log=log, device=device
+    ).cpu()
+    model.to(torch.bfloat16).save_pretrained(out / "vae")
+    log({"part": "decoder", **train_autoencoder.held_out_psnr(model.float())})
+
+
+def export(model: PackedTransformer, scratch: Path, out: Path) -> None:
+    """Write the transformer, k8's projection beside it, training's log and the card to `out`."""
     folder = out / "transformer"
     model.base.to(torch.bfloat16).save_pretrained(folder)
     k8 = {"weight": model.proj_8x.weight, "bias": model.proj_8x.bias}
     k8 = {name: tensor.detach().to(torch.bfloat16) for name, tensor in k8.items()}
     save_file(k8, folder / "history_embedder_k8.safetensors")
+    lines = (scratch / "log.jsonl").read_text().splitlines()
+    training = {"recipe": asdict(Recipe()), "log": [json.loads(line) for line in lines]}
+    (out / "training.json").write_text(json.dumps(training, indent=0) + "\n")
+    card.write(out)
 
 
 def make_transformer(
@@ -64,7 +82,7 @@ def make_transformer(
     model = train_transformer.train(
         recipe.transformer, out, scratch, log=log, stop_after=stop_after, device=device
     )
-    export(model.cpu(), out)
+    export(model.cpu(), scratch, out)
 
 
 def export_saved(recipe: Recipe, scratch: Path, out: Path) -> None:
@@ -74,7 +92,7 @@ def export_saved(recipe: Recipe, scratch: Path, out: Path) -> None:
     with torch.no_grad():
         for live, kept in zip(model.parameters(), state["average"], strict=True):
             live.copy_(kept)
-    export(model, out)
+    export(model, scratch, out)
 
 
 def main() -> None:
@@ -100,6 +118,9 @@ def main() -> None:
     if arguments.part in ("transformer", "all"):
         full = replace(recipe, transformer=replace(recipe.transformer, **changes))
         make_transformer(full, arguments.scratch, out, arguments.device, arguments.stop_after)
+    if arguments.part in ("decoder", "all"):
+        full = replace(recipe, decoder=replace(recipe.decoder, **changes))
+        refine_decoder(full, arguments.scratch, out, arguments.device)
     if arguments.part == "export":
         export_saved(recipe, arguments.scratch, out)
 

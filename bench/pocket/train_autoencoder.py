@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.pocket.autoencoder import GROUP, PocketAutoencoder
-from bench.pocket.recipe import AutoencoderRecipe, rate
+from bench.pocket.recipe import AutoencoderRecipe, DecoderRecipe, rate
 from bench.pocket.render import render
 from bench.pocket.world import sample_scene
 
@@ -137,6 +138,60 @@ def train(
             torch.save({**state, "average": average, "step": step}, path.with_suffix(".new"))
             path.with_suffix(".new").replace(path)
     model.load_state_dict(average)
+    return model.to(memory_format=torch.contiguous_format)
+
+
+def refine_decoder(
+    recipe: DecoderRecipe,
+    model: PocketAutoencoder,
+    scratch: Path,
+    *,
+    log: Callable[[dict[str, Any]], None],
+    device: str = "cpu",
+) -> PocketAutoencoder:
+    """Train the decoder on; the encoder stays, so latents and the transformer stay valid."""
+    pool = FramePool(replace(AutoencoderRecipe(), seed=recipe.seed, batch=recipe.batch))
+    model = model.to(device).float()
+    model.decoder.to(memory_format=torch.channels_last)
+    average = [p.detach().clone() for p in model.decoder.parameters()]
+    live = list(model.decoder.parameters())
+    optimiser = torch.optim.AdamW(live, betas=(0.9, 0.95), weight_decay=1e-3, fused=True)
+    step, path = 0, scratch / "decoder.pt"
+    if path.exists():
+        state = torch.load(path, weights_only=True, map_location=device)
+        model.decoder.load_state_dict(state["decoder"])
+        optimiser.load_state_dict(state["optimiser"])
+        average, step = state["average"], state["step"]
+    saved = started = time.monotonic()
+    while step < recipe.steps:
+        for group in optimiser.param_groups:
+            factor = rate(step, recipe.steps, recipe.warmup, recipe.decay)
+            group["lr"] = recipe.learning_rate * factor
+        truth = pool.batch(step).to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.split(":")[0], torch.bfloat16):
+            with torch.no_grad():
+                z = model.encode_groups(truth)
+            found = model.decode_groups(z)
+        loss = reconstruction_loss(found.float(), truth)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(live, 1.0)
+        optimiser.step()
+        keep = min(recipe.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(average, [p.detach() for p in live], 1 - keep)
+        if step < 20 or step % 100 == 0:
+            seconds = time.monotonic() - started
+            log({"part": "decoder", "step": step, "loss": loss.item(), "seconds": seconds})
+        step += 1
+        if time.monotonic() - saved > 60 or step == recipe.steps:
+            saved = time.monotonic()
+            state = {"decoder": model.decoder.state_dict(), "optimiser": optimiser.state_dict()}
+            torch.save({**state, "average": average, "step": step}, path.with_suffix(".new"))
+            path.with_suffix(".new").replace(path)
+    with torch.no_grad():
+        for parameter, kept in zip(live, average, strict=True):
+            parameter.copy_(kept)
     return model.to(memory_format=torch.contiguous_format)
 
 

@@ -144,7 +144,7 @@ def train(
     stop_after: int | None = None,
     device: str = "cpu",
     fast: bool = True,
-    check_every: float = 600,
+    check_every: float = 900,
 ) -> PackedTransformer:
     """Train (or go on training) to the recipe's steps and return the averaged network.
 
@@ -208,12 +208,10 @@ def train(
             checked = now
             average.swap()
             for order, g in CHECKS:
-                full = held_out_loss(model, held, order, g, device=device)
+                full = held_out_loss(model, held, order, g, 1, device=device)
                 record = {"part": "held out", "step": step, "order": order, "g": g, "loss": full}
                 for kernel in (2, 4):
-                    zeroed = held_out_loss(
-                        model, held, order, g, without=frozenset({kernel}), device=device
-                    )
+                    zeroed = held_out_loss(model, held, order, g, 1, frozenset({kernel}), device)
                     record[f"without_k{kernel}"] = zeroed / full - 1
                 log(record)
             average.swap()
