@@ -25,7 +25,7 @@ from bench.packing import KERNELS, LAYOUTS, TAILS, Level, Packing, Tail
 from bench.variant import MAX_SECTION, OPTIONS, Scalar, Variant
 
 NUMBER = re.compile(r"[1-9][0-9]*")
-WORD = re.compile(r"[a-z]+")
+WORD = re.compile(r"[a-z_]+")
 VALUE = re.compile(r"[A-Za-z0-9._-]+")
 
 LEVEL = "a level such as f16k4"

@@ -26,25 +26,29 @@ class Assembly:
         self._edge: torch.Tensor | None = None
         self._prepending = False
 
-    def add(self, decode: Decode, pixels: "torch.Tensor", next_overlap: int) -> None:
+    def add(
+        self, decode: Decode, pixels: "torch.Tensor", next_overlap: int, *, short: bool = False
+    ) -> None:
         """Join one decoded piece.
 
         Args:
             decode: where it goes.
             pixels: [3, T, H, W] in −1..1.
             next_overlap: how many frames the next piece will be blended with; 0 after the last.
+            short: only one frame of the piece is there already, because decoding the rest again
+                would give the same pixels: those that are there are blended with themselves.
         """
         import torch
 
         if decode.side == "prepend":
             self._prepending = True
         if self._edge is not None:
-            overlap = decode.overlap
+            overlap = 1 if short else decode.overlap
             if self._prepending:
-                joined = blend(pixels[:, -overlap:], self._edge)
+                joined = blend(self._edge if short else pixels[:, -overlap:], self._edge)
                 pixels = torch.cat([pixels[:, :-overlap], joined], dim=1)
             else:
-                joined = blend(self._edge, pixels[:, :overlap])
+                joined = blend(self._edge, self._edge if short else pixels[:, :overlap])
                 pixels = torch.cat([joined, pixels[:, overlap:]], dim=1)
         count = pixels.shape[1]
         grows_at_start = self._prepending or (decode.side == "whole" and decode.first > 0)

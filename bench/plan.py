@@ -8,7 +8,7 @@ all of these stand on the section's RoPE time axis, and when which latents are d
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bench.packing import Kernel
@@ -82,6 +82,20 @@ class Decode:
 
     side: Literal["whole", "append", "prepend"]
     """Where the frames go."""
+
+    def short(self, section: int) -> "Decode":
+        """The same piece without latents that were decoded before, but for the one at the joint.
+
+        For autoencoders that decode every latent frame alone: decoding again gives the same
+        pixels. The first latent of a piece gives one frame, so that one latent must overlap.
+
+        Args:
+            section: w, latent frames per section; a whole later decode has two sections.
+        """
+        if self.side == "whole":
+            return self
+        first = self.first + (section - 1 if self.side == "append" else 0)
+        return replace(self, first=first, count=self.count - section + 1)
 
 
 @dataclass(frozen=True)

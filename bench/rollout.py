@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from bench.assembly import Assembly
 from bench.errors import UserError
 from bench.generators.base import ContextFrames, Generator, OnStep, Request
-from bench.plan import Context, Plan
+from bench.history import Noisy, Treatment
+from bench.plan import Context, Plan, Section
+from bench.similarity import most_similar
 from bench.variant import Variant
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ class Rollout:
     record: dict[str, Any]
     """Fields of the cell's record: those of `describe`, and generator, tokens_per_section,
     section_seconds, seconds_decode, peak_memory_bytes, untrained."""
+
+
+ORDER_WEIGHTS: dict[str, float | None] = {"time": None, "similarity": 0.0, "hybrid": 1.0}
+"""λ of time in each order of the history; None: time alone, nothing is compared."""
 
 
 class NonFiniteLatents(RuntimeError):
@@ -78,6 +84,25 @@ def rollout(
         UserError: the variant cannot be made by this generator, or a request lacks its end image.
         torch.OutOfMemoryError: the device's memory does not hold the batch.
     """
+    if variant.option("method", "packed") == "repeat":
+        from bench.repeat import rollout_repeated
+
+        make = rollout_repeated
+    else:
+        make = rollout_packed
+    return make(generator, variant, plan, requests, on_section=on_section, on_step=on_step)
+
+
+def rollout_packed(
+    generator: Generator,
+    variant: Variant,
+    plan: Plan,
+    requests: Sequence[Request],
+    *,
+    on_section: OnSection | None = None,
+    on_step: OnStep | None = None,
+) -> list[Rollout | Exception]:
+    """The rollout of a plan as it stands; see `rollout`."""
     import torch
 
     for request in requests:
@@ -90,7 +115,9 @@ def rollout(
     seconds: list[float] = []
     seconds_decode = 0.0
     with torch.inference_mode():
-        batch = _Batch(generator, plan, requests, treatment)
+        order = str(variant.option("order", "time"))
+        batch = _Batch(generator, plan, requests, treatment, ORDER_WEIGHTS[order])
+        batch.guided = float(variant.option("history_guidance", 0.0)) > 0
         for number in range(len(plan.sections)):
             started = time.perf_counter()
             tokens.append(batch.denoise(number, on_step))
@@ -149,10 +176,14 @@ class _Batch:
         generator: Generator,
         plan: Plan,
         requests: Sequence[Request],
-        treatment: "Treatment",
+        treatment: Treatment,
+        time_weight: float | None = None,
     ) -> None:
         import torch
 
+        self.time_weight = time_weight
+        self.guided = False
+        """Whether history guidance needs the contexts with fully noised history too."""
         self.generator, self.plan, self.requests = generator, plan, requests
         self.treatment = treatment
         self.videos = [Assembly() for _ in requests]
@@ -184,14 +215,18 @@ class _Batch:
         import torch
 
         section = self.plan.sections[number]
+        self._arrange(section)
         shape = (1, self.generator.channels, len(section.target), *self.latents.shape[3:])
         noise = torch.cat([torch.randn(shape, generator=rng) for rng in self.rngs])
         done = self.generator.denoise(
             self.conditions,
-            [self._frames(context) for context in section.contexts],
+            [self._frames(context, self.treatment) for context in section.contexts],
             section.target_indices,
             noise.to(self.latents.device),
             on_step,
+            [self._frames(context, Noisy(1.0)) for context in section.contexts]
+            if self.guided
+            else None,
         )
         finite = torch.isfinite(done.latents).flatten(1).all(1).tolist()
         for cell, fine in enumerate(finite):
@@ -205,7 +240,37 @@ class _Batch:
         self.latents[:, :, section.target[0] : section.target[-1] + 1] = done.latents
         return done.tokens
 
-    def _frames(self, context: Context) -> ContextFrames:
+    def _arrange(self, section: Section) -> None:
+        """Which frame stands in which history place: itself, or by similarity to the newest.
+
+        Places keep their RoPE indices, as all cells of a batch share one layout. Only generated
+        frames move, all of those on the history's side of the target are candidates.
+        """
+        import torch
+
+        self.sources = torch.arange(self.latents.shape[2]).repeat(len(self.requests), 1)
+        if self.time_weight is None:
+            return
+        seen = {frame for context in section.contexts for frame in context.frames if frame}
+        first, last = section.target[0], section.target[-1]
+        near_first: list[int] = []
+        candidates: list[int] = []
+        if self.plan.sampler == "inverted":
+            candidates = list(range(last + 1, self.plan.latents))
+            near_first = [frame for frame in candidates if frame in seen]
+        elif first > 1 and first - 1 in seen:
+            candidates = list(range(first - 1, 0, -1))
+            near_first = [frame for frame in candidates if frame in seen]
+        if not near_first:
+            return
+        distances = [abs(frame - candidates[0]) for frame in candidates]
+        for cell in range(len(self.requests)):
+            frames = self.latents[cell, :, candidates].movedim(0, 1).cpu().numpy()
+            order = most_similar(frames, distances, self.time_weight)
+            chosen = torch.tensor([candidates[i] for i in order[: len(near_first)]])
+            self.sources[cell, near_first] = chosen
+
+    def _frames(self, context: Context, treatment: Treatment) -> ContextFrames:
         """A context's latents: zeros where a frame does not exist, generated frames treated."""
         import torch
 
@@ -215,10 +280,11 @@ class _Batch:
         real = [(i, frame) for i, frame in enumerate(context.frames) if frame is not None]
         if real:
             slots, frames = (torch.tensor(list(part)) for part in zip(*real, strict=True))
-            latents[:, :, slots] = self.latents[:, :, frames]
+            for cell, sources in enumerate(self.sources):
+                latents[cell, :, slots] = self.latents[cell, :, sources[frames]]
         made = [i for i, frame in real if 0 < frame < self.plan.latents]
         if made:
-            latents[:, :, made] = self.treatment(latents[:, :, made], self.treatment_rngs)
+            latents[:, :, made] = treatment(latents[:, :, made], self.treatment_rngs)
         return ContextFrames(context.kernel, latents, context.indices, context.pool)
 
     def decode(self, number: int) -> None:
@@ -231,9 +297,11 @@ class _Batch:
             alive = [cell for cell, failure in enumerate(self.failures) if failure is None]
             if not alive:
                 return
-            latents = self.latents[alive, :, decode.first : decode.first + decode.count]
+            short = self.generator.decodes_alone and decode.side != "whole"
+            piece = decode.short(self.plan.section) if short else decode
+            latents = self.latents[alive, :, piece.first : piece.first + piece.count]
             for cell, pixels in zip(alive, self.generator.decode(latents), strict=True):
-                self.videos[cell].add(decode, pixels, next_overlap)
+                self.videos[cell].add(decode, pixels, next_overlap, short=short)
 
     def so_far(self) -> list[Frames]:
         """Every cell's video as far as it is decoded."""

@@ -55,9 +55,21 @@ OPTIONS: Final[dict[str, Option]] = {
         ("time", "similarity", "hybrid"),
     ),
     "noise": Option(float, "noise mixed into the clean history, σ in 0..1"),
+    "history_guidance": Option(
+        float, "weight of guidance away from the same section with fully noised history; 0 is off"
+    ),
+    "attention": Option(
+        str,
+        "full, or block-causal: no frame reads later frames of the packed sequence",
+        ("full", "causal"),
+    ),
     "lora": Option(str, "name of one of the generator's LoRA weights"),
     "weights": Option(str, "name of one of the generator's transformers"),
-    "method": Option(str, "alternative method"),
+    "method": Option(
+        str,
+        "packed: one rollout; repeat: image-to-video again on the last frame of each section",
+        ("packed", "repeat"),
+    ),
 }
 """Every option that a variant may carry, with its type and allowed values."""
 

@@ -79,6 +79,8 @@ class Generator(Protocol):
     """Pixel frames per latent frame after the first."""
     channels: int
     """Latent channels."""
+    decodes_alone: bool
+    """Whether every latent frame decodes alone, whatever its neighbours: none is decoded twice."""
     device: str
     dtype: str
 
@@ -117,6 +119,7 @@ class Generator(Protocol):
         target_indices: Sequence[int],
         noise: "torch.Tensor",
         on_step: OnStep | None = None,
+        unguided: Sequence[ContextFrames] | None = None,
     ) -> Denoised:
         """Make one section of every cell of a batch.
 
@@ -126,6 +129,7 @@ class Generator(Protocol):
             target_indices: RoPE time index of every target frame.
             noise: [batch, C, section, h, w], standard normal.
             on_step: called after every diffusion step.
+            unguided: the contexts that history guidance steers away from.
         """
 
     def decode(self, latents: "torch.Tensor") -> "torch.Tensor":

@@ -20,6 +20,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import SiglipImageProcessor, SiglipVisionModel
 from transformers.utils import logging as transformers_logging
 
+import bench.pocket.autoencoder  # noqa: F401  # diffusers loads our class only once imported
 from bench.errors import UserError
 
 COMPONENTS: Final = (

@@ -33,6 +33,9 @@ from bench.history import Discrete, Noisy, Treatment, untouched
 from bench.packing import Kernel
 from bench.variant import Scalar, Variant
 
+KEPT_IMAGES: Final = 512
+"""Encoded images that are kept; methods that encode frames of their own would add without end."""
+
 OFFLOADS: Final = ("none", "model", "sequential")
 
 
@@ -81,7 +84,7 @@ class Config:
     """K → safetensors file with `codes` [K, channels]; the first serves a bare +D."""
     trained: Sequence[str] = ()
     """What this checkpoint has seen in training besides packed, deleted history: +D, ta, tc, noise,
-    k8, … All else is named as untrained in every cell that uses it."""
+    causal, k8, … All else is named as untrained in every cell that uses it."""
     offline: bool = False
 
 
@@ -147,6 +150,7 @@ class FramePack:
         self.spatial: int = self.pipe.vae_scale_factor_spatial
         self.temporal: int = self.pipe.vae_scale_factor_temporal
         self.channels: int = self.pipe.transformer.config.in_channels
+        self.decodes_alone: bool = getattr(self.pipe.vae, "decodes_alone", False)
         self._texts = TextTokens()
         self._encoded: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
         self._images: dict[str, tuple[Tensor, Any]] = {}
@@ -187,14 +191,14 @@ class FramePack:
     def use(self, variant: Variant, kernels: frozenset[Kernel]) -> Settings:
         """Load what the variant asks for and fill in the defaults."""
         config = self.config
-        if variant.options.get("method"):
-            raise UserError(f"{variant.name}: this generator knows no other method")
         defaults: dict[str, Scalar | None] = {
             "steps": config.steps,
             "guidance": config.guidance,
             "cfg": config.cfg,
             "shift": config.shift,
             "teacache": config.teacache,
+            "history_guidance": None,
+            "attention": None,
             "lora": None,
             "weights": None,
         }
@@ -339,6 +343,8 @@ class FramePack:
         key = hashlib.sha256(f"{height}x{width}{image.size}{image.mode}".encode() + image.tobytes())
         name = key.hexdigest()
         if name not in self._images:
+            if len(self._images) >= KEPT_IMAGES:
+                self._images.pop(next(iter(self._images)))
             pixels = self.pipe.video_processor.preprocess(image, height, width)
             tokens = self.pipe.encode_image(pixels, device=self.device).to(self._dtype)
             video = pixels.unsqueeze(2).to(self.device, self.pipe.vae.dtype)
@@ -368,35 +374,49 @@ class FramePack:
         target_indices: Sequence[int],
         noise: Tensor,
         on_step: OnStep | None = None,
+        unguided: Sequence[ContextFrames] | None = None,
     ) -> Denoised:
         """One section by flow matching with Euler steps."""
         values = self._settings.values
         steps, cfg = int(values["steps"]), float(values["cfg"])
+        recall = float(values.get("history_guidance", 0.0)) if unguided is not None else 0.0
         scheduler, timesteps = self._schedule(noise, steps)
         guidance = torch.tensor([float(values["guidance"])] * len(conditions))
         guidance = guidance.to(self.device, self._dtype) * 1000.0
-        state = SectionState(contexts, target_indices, self._texts, self._projections)
-        sides = [[condition.positive for condition in conditions]]
+        state = self._state(contexts, target_indices)
+        positive = [condition.positive for condition in conditions]
+        sides = [(positive, state)]
         if cfg > 1:
-            sides.append([c.negative for c in conditions if c.negative is not None])
+            negative = [c.negative for c in conditions if c.negative is not None]
+            sides.append((negative, state))
+        if unguided is not None and recall:
+            sides.append((positive, self._state(unguided, target_indices)))
         caches = [self._teacache(steps) for _ in sides]
         latents = noise
         for step, now in enumerate(timesteps, start=1):
             timestep = now.expand(len(conditions))
             velocities = [
                 self.pipe.transformer(
-                    latents.to(self._dtype), timestep, side, guidance, state, cache
+                    latents.to(self._dtype), timestep, texts, guidance, seen, cache
                 )
-                for side, cache in zip(sides, caches, strict=True)
+                for (texts, seen), cache in zip(sides, caches, strict=True)
             ]
             velocity = velocities[0]
             if cfg > 1:
                 velocity = velocities[1] + cfg * (velocities[0] - velocities[1])
+            if recall:
+                velocity = velocity + recall * (velocities[0] - velocities[-1])
             latents = scheduler.step(velocity.float(), now, latents, return_dict=False)[0]
             if on_step is not None:
                 on_step(step, steps)
         assert state.packed is not None
         return Denoised(latents, len(state.packed[1][0]))
+
+    def _state(
+        self, contexts: Sequence[ContextFrames], target_indices: Sequence[int]
+    ) -> SectionState:
+        causal = self._settings.values.get("attention") == "causal"
+        return SectionState(contexts, target_indices, self._texts, self._projections, causal)
 
     def _teacache(self, steps: int) -> TeaCache | None:
         threshold = float(self._settings.values["teacache"])
@@ -438,8 +458,10 @@ def unseen_treatments(variant: Variant) -> list[str]:
     found: list[str] = [] if variant.packing.tail == "td" else [variant.packing.tail]
     if variant.discrete is not None:
         found.append("+D")
-    if float(variant.option("noise", 0.0)) > 0:
+    if any(float(variant.option(key, 0.0)) > 0 for key in ("noise", "history_guidance")):
         found.append("noise")
+    if variant.option("attention", "full") == "causal":
+        found.append("causal")
     return found
 
 

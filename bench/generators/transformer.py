@@ -76,6 +76,8 @@ class SectionState:
     texts: TextTokens
     projections: dict[Kernel, Projection] = field(default_factory=dict)
     """Projections that the checkpoint's class does not have."""
+    causal: bool = False
+    """Whether no token reads tokens of later frames; the target's frames read each other."""
     packed: tuple[Tensor | None, Rope] | None = None
     """Context tokens [B, n, inner] (None without contexts) and the phases of the whole sequence."""
 
@@ -109,10 +111,15 @@ class PackedTransformer(Base):  # type: ignore[misc]
         temb, _ = self.time_text_embed(timestep, pooled, guidance)
         text, mask = self._text(conditions, timestep, hidden, state.texts)
 
+        if state.causal:
+            times = token_times(state.contexts, state.target_indices, rows, columns)
+            causal = causal_mask(times.to(hidden.device), text.shape[1])
+            mask = causal if mask is None else causal & mask
+
         def run(cells: list[int] | None) -> Tensor:
             if cells is None:
                 return self._blocks(hidden, text, temb, mask, rope)[:, -target:]
-            chosen = None if mask is None else mask[cells]
+            chosen = mask if mask is None or len(mask) == 1 else mask[cells]
             return self._blocks(hidden[cells], text[cells], temb[cells], chosen, rope)[:, -target:]
 
         if teacache is None:
@@ -220,6 +227,39 @@ class PackedTransformer(Base):  # type: ignore[misc]
         p = self.config.patch_size
         pooled: Rope = self._pad_rotary_emb((cosines, sines), height // p, width // p, pool)
         return pooled
+
+
+def token_times(
+    contexts: Sequence[ContextFrames], target_indices: Sequence[int], rows: int, columns: int
+) -> Tensor:
+    """The latest frame index that each latent token covers; all target tokens have the last one."""
+    times = []
+    for context in contexts:
+        steps = context.indices
+        if context.pool == "compress":
+            times.append(torch.tensor([max(steps)]))
+            continue
+        reach, high, wide = (
+            (1, TAIL_POOL // 2, TAIL_POOL // 2) if context.pool else context.kernel.pool
+        )
+        groups = [max(steps[i : i + reach]) for i in range(0, len(steps), reach)]
+        cells = -(-rows // high) * -(-columns // wide)
+        times.append(torch.tensor(groups).repeat_interleave(cells))
+    target = torch.full((len(target_indices) * rows * columns,), max(target_indices))
+    return torch.cat([*times, target])
+
+
+def causal_mask(times: Tensor, text: int) -> Tensor:
+    """Who may read whom [1, 1, n + text, n + text], latent tokens first, then text.
+
+    A latent token reads latents that are not later than itself, and all text; text reads text, or
+    later frames would reach earlier ones through it.
+    """
+    n = len(times)
+    mask = torch.zeros(n + text, n + text, dtype=torch.bool, device=times.device)
+    mask[:n, :n] = times[:, None] >= times[None, :]
+    mask[:, n:] = True
+    return mask[None, None]
 
 
 def _embed_pooled(latents: Tensor, pool: str, weight: Tensor, bias: Tensor) -> Tensor:

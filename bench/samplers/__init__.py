@@ -24,6 +24,9 @@ SAMPLERS: dict[str, Callable[[Order], list[Section]]] = {
 TAKES_END_IMAGE = frozenset({"inverted", "anti_drifting", "endpoints"})
 """Samplers that can be told what the video ends with."""
 
+FORWARD_ONLY = frozenset({"vanilla", "f1"})
+"""Samplers whose context lies before the target."""
+
 
 def plan(
     variant: Variant,
@@ -62,6 +65,11 @@ def plan(
     if end_image and variant.sampler not in TAKES_END_IMAGE:
         takers = ", ".join(sorted(TAKES_END_IMAGE))
         raise UserError(f"{variant.name}: an end image needs one of the samplers {takers}")
+    if variant.option("attention", "full") == "causal" and variant.sampler not in FORWARD_ONLY:
+        raise UserError(
+            f"{variant.name}: causal attention needs a sampler whose context lies before the "
+            f"target: {', '.join(sorted(FORWARD_ONLY))}"
+        )
     for key, pixels in (("height", height), ("width", width)):
         if pixels < 1 or pixels % (2 * spatial):
             raise UserError(f"video.{key}: {pixels} is not a multiple of {2 * spatial} pixels")

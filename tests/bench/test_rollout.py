@@ -37,6 +37,8 @@ OTHERS = (
     "td_f9999k1_g3+missing-drop",
     "f1k1_x_td_f16k4f2k2f1k1_g3+padding-exact",
     "td_f16k4f2k2f1k1_g3+noise-0.1",
+    "td_f4k4f2k2f1k1_g3+order-similarity",
+    "f1k1_x_g3_f1k1f2k2f4k4_td+order-hybrid",
 )
 
 
@@ -360,3 +362,61 @@ def test_the_flow_shift_option_changes_the_schedule(tiny_generator: Make) -> Non
 def test_one_configuration_is_loaded_once(tiny: Path) -> None:
     config = {"kind": "framepack", "checkpoint": str(tiny), "device": "cpu"}
     assert build(config) is build(dict(config))
+
+
+def test_history_guidance_is_two_passes_and_nothing_at_weight_zero(
+    tiny_generator: Make,
+) -> None:
+    generator = tiny_generator()
+    (plain,), _ = make(generator, FORWARD, [request()])
+    (zero,), _ = make(generator, FORWARD + "+history_guidance-0", [request()])
+    (guided,), _ = make(generator, FORWARD + "+history_guidance-2", [request()])
+    assert np.array_equal(frames(plain), frames(zero))
+    assert not np.array_equal(frames(plain), frames(guided))
+    assert "noise" in guided.record["untrained"]
+    calls: list[int] = []
+    hook = generator.pipe.transformer.register_forward_hook(lambda *_: calls.append(1))
+    make(generator, FORWARD + "+history_guidance-2", [request()], 1)
+    hook.remove()
+    assert len(calls) == 2 * 2, "two steps, two passes"
+
+
+def test_causal_attention_hides_later_frames_and_nothing_else() -> None:
+    from bench.generators.base import ContextFrames
+    from bench.generators.transformer import causal_mask, token_times
+    from bench.packing import KERNELS
+
+    def context(kernel: int, *indices: int) -> ContextFrames:
+        return ContextFrames(KERNELS[kernel], torch.zeros(1, 1, len(indices), 4, 4), indices)
+
+    contexts = [context(2, 0, 1), context(1, 2, 3)]
+    times = token_times(contexts, [4, 5], 2, 2)
+    assert times.tolist() == [1] + [2] * 4 + [3] * 4 + [5] * 8
+    mask = causal_mask(times, text=3)[0, 0]
+    assert mask[:17, :17].tolist() == (times[:, None] >= times[None, :]).tolist()
+    assert mask[:, 17:].all(), "all read text"
+    assert not mask[17:, :17].any(), "text reads no frames"
+    assert mask[9:17, 9:17].all(), "target frames read each other"
+
+
+def test_causal_attention_changes_the_video_and_needs_a_forward_sampler(
+    tiny_generator: Make,
+) -> None:
+    asked = [request(1), request(2, text="a woman in a green shirt waves and then she walks")]
+    plain, _ = make(tiny_generator(), FORWARD, asked)
+    causal, _ = make(tiny_generator(), FORWARD + "+attention-causal", asked)
+    for one, other in zip(plain, causal, strict=True):
+        assert not np.array_equal(frames(one), frames(other))
+    with pytest.raises(UserError, match="causal attention needs a sampler"):
+        make(tiny_generator(), "f1k1_x_g3_f1k1f2k2f16k4_td+attention-causal", asked)
+
+
+def test_repeating_image_to_video_begins_again_at_each_last_frame(tiny_generator: Make) -> None:
+    generator = tiny_generator()
+    (found,), made = make(generator, "td_f1k1_g3+method-repeat", [request()], 3)
+    assert frames(found).shape == (made.frames, 32, 48, 3)
+    assert found.record["tokens_per_section"] == made.tokens_per_section
+    (first,), _ = make(generator, "td_f1k1_g3", [request()], 1)
+    assert np.array_equal(frames(found)[:13], frames(first))
+    with pytest.raises(UserError, match="method-repeat needs a vanilla name"):
+        make(generator, "f1k1_x_td_f1k1_g3+method-repeat", [request()])
