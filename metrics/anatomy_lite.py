@@ -346,3 +346,19 @@ class _Person:
 def _inside(points: Points, frame: Frames) -> npt.NDArray[np.bool_]:
     height, width = frame.shape[:2]
     return np.asarray(((points >= 0) & (points < (width, height))).all(axis=1))
+
+
+def expected_hands(metric: BlazeLandmarks, frame: Frames) -> list[Region]:
+    """Where the metric expects hands in one frame uint8 [height, width, 3]."""
+    parts = _Parts(metric.models, 1, "cpu")
+    size = metric.models["detector"].input_size[0]
+    height, width = frame.shape[:2]
+    whole = Region(width / 2, height / 2, float(max(height, width)), (0.0, -1.0))
+    boxes, logits = parts._forward("detector", [(frame, whole)])
+    regions = people_regions(boxes[0], logits[0].reshape(-1), whole, size)
+    return [
+        hand_region(person.body, hand)
+        for person in parts._bodies([(frame, region) for region in regions])
+        for hand in HANDS
+        if person.in_view[list(hand[1:])].all()
+    ]

@@ -1,0 +1,329 @@
+"""Does each metric see the damage that it should? `make validity` asks, on real clips.
+
+A ladder of rising damage is applied to a whole clip: the metric that should see it must move
+monotonically (Spearman's ρ ≥ 0.9 between level and value, in the metric's bad direction). Then the
+same ladder is applied to the last 15 % only: the end segment, and so the signed drift, must move as
+monotonically, and the start segment must keep its value to the last bit. The tables and plots of
+docs/metrics.md are written from this.
+
+    python -m metrics.validity            all ladders; rewrites docs/metrics.md and docs/img
+    python -m metrics.validity blur cast  these ladders only; prints, writes nothing
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from metrics import damage, registry
+from metrics.base import Chunk, Frames, Metric, ScoringContext, VideoInfo
+from metrics.catalogue import SPECS
+from metrics.drift import FRACTION, segment_length
+from metrics.errors import MetricError
+from metrics.stream import Video
+
+ROOT = Path(__file__).parents[1]
+MEDIA = ROOT / "tests" / "media"
+PAGE = ROOT / "docs" / "metrics.md"
+IMAGES = ROOT / "docs" / "img"
+BEGIN, END = "<!-- validity: begin -->", "<!-- validity: end -->"
+
+MONOTONE = 0.9
+"""The rank correlation that a ladder must reach."""
+
+FRAMES = 32
+"""Frames taken of a clip; a segment then has four."""
+
+SIDE = 320
+"""Pixels that a clip's longer side is reduced to: ladders are many, and the damages' levels are in
+pixels of such a frame."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A damage, its levels, and the metric that should see it."""
+
+    name: str
+    metric: str
+    backend: str
+    levels: tuple[float, ...]
+    unit: str
+    clips: tuple[str, ...] = ("single_face", "carphone_pristine", "bikes")
+    uses_reference: bool = False
+    """Whether the clean first frame is given as the input image."""
+    frames: int = FRAMES
+
+
+LADDERS = (
+    Ladder("blur", "clarity", "classical", (0, 0.7, 1, 1.5, 2, 3, 5), "σ, pixels"),
+    Ladder("noise", "clarity", "classical", (0, 3, 6, 12, 20, 35), "σ, grey levels"),
+    Ladder("JPEG", "clarity", "classical", (0, 30, 50, 70, 85, 94), "100 − quality"),
+    Ladder(
+        "colour cast",
+        "colour",
+        "lab-moments",
+        (0, 4, 8, 16, 32, 48),
+        "grey levels",
+        uses_reference=True,
+    ),
+    Ladder("contrast loss", "contrast", "lab-moments", (0, 0.1, 0.2, 0.4, 0.6, 0.8), "share"),
+    Ladder("frozen frames", "change", "frame-difference", (0, 0.25, 0.5, 0.75, 1), "share"),
+    Ladder(
+        "frame shuffling",
+        "motion",
+        "rife",
+        (0, 2, 4, 8, 16),
+        "window, frames",
+        clips=("carphone_pristine", "single_face"),
+    ),
+    Ladder(
+        "face swap",
+        "identity",
+        "mobilefacenet",
+        (0, 0.25, 0.5, 0.75, 1),
+        "opacity",
+        clips=("single_face", "carphone_pristine"),
+        uses_reference=True,
+    ),
+    Ladder(
+        "hidden face",
+        "anatomy",
+        "blaze-landmarks",
+        (0, 0.25, 0.5, 0.75, 1),
+        "share",
+        clips=("single_face", "carphone_pristine"),
+    ),
+)
+
+DAMAGES = {
+    "blur": damage.blur,
+    "noise": damage.noise,
+    "JPEG": damage.jpeg,
+    "colour cast": damage.colour_cast,
+    "contrast loss": damage.contrast_loss,
+    "frozen frames": damage.freeze,
+    "frame shuffling": damage.shuffle,
+    "hidden face": damage.hide_faces,
+    "missing hand": damage.hide_hands,
+}
+
+
+@dataclass(frozen=True)
+class Climb:
+    """What a metric read while one clip was damaged more and more."""
+
+    ladder: Ladder
+    clip: str
+    whole: tuple[float, ...]
+    """The score of the whole clip, all of it damaged, by level."""
+    drift: tuple[float, ...]
+    """Signed drift, end − start, only the last 15 % damaged, by level."""
+    start: tuple[float, ...]
+    """The start segment of the same."""
+
+    @property
+    def direction(self) -> int:
+        """+1 where damage must raise the number, −1 where it must lower it."""
+        return -1 if SPECS[self.ladder.metric].higher_is_better else 1
+
+    @property
+    def rank(self) -> float:
+        """Spearman's ρ of the whole clip's score, positive where it moves as it must."""
+        return self.direction * spearman(self.ladder.levels, self.whole)
+
+    @property
+    def drift_rank(self) -> float:
+        """The same for the signed drift."""
+        return self.direction * spearman(self.ladder.levels, self.drift)
+
+    @property
+    def start_is_unchanged(self) -> bool:
+        """Whether the start segment kept its value to the last bit."""
+        return len(set(self.start)) == 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether all three claims hold."""
+        return min(self.rank, self.drift_rank) >= MONOTONE and self.start_is_unchanged
+
+
+def spearman(levels: Sequence[float], values: Sequence[float]) -> float:
+    """Rank correlation, ties averaged; 0 where the values do not move at all."""
+    import pandas as pd
+
+    pair = pd.DataFrame({"level": levels, "value": values}).rank()
+    if pair["value"].nunique() < 2:
+        return 0.0
+    return float(pair["level"].corr(pair["value"]))
+
+
+@cache
+def clip_frames(clip: str, count: int) -> tuple[Frames, float]:
+    """The first frames of a clip (a name in tests/media, or a path) and its frames per second."""
+    path = Path(clip) if Path(clip).suffix else MEDIA / f"{clip}.mp4"
+    with Video(path) as video:
+        frames = np.concatenate([chunk.frames for chunk in video.chunks(16)])[:count]
+        fps = video.info.fps
+    return np.stack([_reduced(frame) for frame in frames]), fps
+
+
+def _reduced(frame: Frames) -> Frames:
+    """At most SIDE pixels wide or high, by area; even sides."""
+    import cv2
+
+    height, width = frame.shape[:2]
+    scale = min(1.0, SIDE / max(height, width))
+    size = (round(width * scale / 2) * 2, round(height * scale / 2) * 2)
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def climb(ladder: Ladder, clip: str, metric: Metric) -> Climb:
+    """Damage one clip step by step and read the metric."""
+    frames, fps = clip_frames(clip, ladder.frames)
+    reference = frames[0] if ladder.uses_reference else None
+    apply = _damage(ladder, clip)
+    length = segment_length(len(frames), FRACTION, metric.min_frames)
+    metric_index = metric.metrics.index(ladder.metric)
+    whole, drifts, starts = [], [], []
+    for level in ladder.levels:
+        whole.append(_score(metric, metric_index, apply(frames, level), fps, reference))
+        tail = np.concatenate((frames[:-length], apply(frames[-length:], level)))
+        start = _score(metric, metric_index, tail[:length], fps, reference)
+        end = _score(metric, metric_index, tail[-length:], fps, reference)
+        starts.append(start)
+        drifts.append(end - start)
+    return Climb(ladder, clip, tuple(whole), tuple(drifts), tuple(starts))
+
+
+def _score(
+    metric: Metric, index: int, frames: Frames, fps: float, reference: Frames | None
+) -> float:
+    """The metric's number; 0 where damage left nothing to measure (no face to be found)."""
+    count, height, width, _ = frames.shape
+    video = VideoInfo(Path("clip"), count, fps, width, height)
+    try:
+        measurement = metric.begin(video, ScoringContext(reference=reference))
+        for first in range(0, count, 16):
+            measurement.update(Chunk(frames[first : first + 16], first))
+        return measurement.finish()[index].score()
+    except MetricError:
+        return 0.0
+
+
+def _damage(ladder: Ladder, clip: str) -> damage.Damage:
+    if ladder.name == "face swap":
+        other = "carphone_pristine" if clip == "single_face" else "single_face"
+        return damage.swap_face(clip_frames(other, FRAMES)[0][0])
+    return DAMAGES[ladder.name]
+
+
+def climbs(ladders: Sequence[Ladder]) -> list[Climb]:
+    """All ladders on all their clips, told as they are done."""
+    found = []
+    metrics: dict[str, Metric] = {}
+    for ladder in ladders:
+        if ladder.backend not in metrics:
+            metrics[ladder.backend] = registry.build(ladder.backend)
+            metrics[ladder.backend].load("cpu")
+        for clip in ladder.clips:
+            one = climb(ladder, clip, metrics[ladder.backend])
+            found.append(one)
+            print(
+                f"{'holds' if one.holds else 'FAILS'}  {ladder.name:16} {clip:18} "
+                f"{ladder.metric:9} ρ {one.rank:+.2f}  drift ρ {one.drift_rank:+.2f}  "
+                f"{' '.join(f'{value:.3f}' for value in one.whole)}",
+                flush=True,
+            )
+    return found
+
+
+def markdown(found: Sequence[Climb]) -> str:
+    """The table of docs/metrics.md."""
+    lines = [
+        "| damage | levels | metric (back-end) | clip | none → most | ρ | end: none → most | ρ | "
+        "start unchanged |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in found:
+        ladder = one.ladder
+        levels = ", ".join(f"{level:g}" for level in ladder.levels)
+        lines.append(
+            f"| {ladder.name} | {levels} ({ladder.unit}) | {SPECS[ladder.metric].title} "
+            f"({ladder.backend}) | {one.clip} | {one.whole[0]:.3f} → {one.whole[-1]:.3f} | "
+            f"{one.rank:.2f} | {one.drift[0]:+.3f} → {one.drift[-1]:+.3f} | "
+            f"{one.drift_rank:.2f} | {'yes' if one.start_is_unchanged else '**no**'} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(found: Sequence[Climb], path: Path) -> None:
+    """One panel per damage: the whole clip damaged (solid) and the last 15 % (dashed)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = list(dict.fromkeys(one.ladder.name for one in found))
+    columns = 3
+    rows = -(-len(names) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(10, 2.6 * rows), squeeze=False)
+    colours = {clip: f"C{i}" for i, clip in enumerate(dict.fromkeys(one.clip for one in found))}
+    for axis, name in zip(axes.flat, names, strict=False):
+        for one in found:
+            if one.ladder.name == name:
+                colour = colours[one.clip]
+                axis.plot(one.ladder.levels, one.whole, "o-", color=colour, ms=3, label=one.clip)
+                end = np.add(one.drift, one.start)
+                axis.plot(one.ladder.levels, end, "s--", color=colour, ms=2, lw=0.8)
+                title, unit = SPECS[one.ladder.metric].title, one.ladder.unit
+        axis.set_title(f"{name} → {title}", fontsize=9)
+        axis.set_xlabel(unit, fontsize=8)
+        axis.tick_params(labelsize=7)
+    for axis in list(axes.flat)[len(names) :]:
+        axis.axis("off")
+    axes.flat[0].legend(fontsize=6)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def write(found: Sequence[Climb]) -> None:
+    """Put the table between the page's markers and the plot beside it."""
+    plot(found, IMAGES / "validity.png")
+    page = PAGE.read_text(encoding="utf-8")
+    head, rest = page.split(BEGIN)
+    _, tail = rest.split(END)
+    PAGE.write_text(f"{head}{BEGIN}\n{markdown(found)}\n{END}{tail}", encoding="utf-8")
+
+
+def main(arguments: list[str]) -> int:
+    """Climb the ladders; the exit status says whether all of them hold."""
+    parser = argparse.ArgumentParser(prog="python -m metrics.validity", description=__doc__)
+    parser.add_argument("ladders", nargs="*", help="names, or parts of names; all without")
+    parser.add_argument("--hands", help="a clip with visible hands, for the missing-hand ladder")
+    chosen = parser.parse_args(arguments)
+    ladders = [
+        ladder
+        for ladder in LADDERS
+        if not chosen.ladders or any(word in ladder.name for word in chosen.ladders)
+    ]
+    if chosen.hands:
+        levels = (0, 0.25, 0.5, 0.75, 1)
+        ladders.append(
+            Ladder(
+                "missing hand", "anatomy", "blaze-landmarks", levels, "size", clips=(chosen.hands,)
+            )
+        )
+    found = climbs(ladders)
+    if not chosen.ladders:
+        write(found)
+    return 0 if all(one.holds for one in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
