@@ -87,7 +87,8 @@ def report(cfg: Values) -> int:
 
 def demo(cfg: Values) -> int:
     """A small study from start to end."""
-    return max(stage(cfg) for stage in (doctor, generate, score, report))
+    doctor(cfg)  # says what is missing; what can be fetched is fetched when it is needed
+    return max(stage(cfg) for stage in (generate, score, report))
 
 
 def submit(cfg: Values) -> int:

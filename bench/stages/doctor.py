@@ -1,64 +1,58 @@
 """stage=doctor: what this machine has, before anything runs."""
 
-import importlib.metadata
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-PACKAGES = ("torch", "diffusers", "transformers", "av", "pyiqa", "open-clip-torch", "insightface")
+from bench.making import generator_options
+
+OK, MISSING = 0, 1
+
+COLOURS = {"ready": "green", "unavailable": "yellow"}
 
 
 def run(cfg: Mapping[str, Any]) -> int:
-    """Print the machine, the generator's checkpoint and the metric set's weights."""
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, value in {**machine(), **checkpoint(cfg["generator"])}.items():
-        table.add_row(name, value)
-    console.print(table)
+    """Print the machine, the generator's checkpoint and the metric set's weights.
+
+    The exit status is 1 when something that the set or the generator needs is not there.
+    """
     from metrics import doctor
 
-    weights = doctor.table(cfg["metrics"])
-    console.print(weights)
-    return 0
+    console = Console(highlight=False)
+    study = Path(cfg["study"]).absolute()
+    here = next(path for path in (study, *study.parents) if path.is_dir())
+    name, found, there = checkpoint(generator_options(cfg))
+    console.print(_table([*doctor.machine(here), (name, found)], header=()))
+    findings = doctor.table(cfg["metrics"])
+    rows = [
+        (f.metric, f.backend, f"[{COLOURS.get(f.state, 'red')}]{f.state}[/]", f.detail, f.licence)
+        for f in findings
+    ]
+    console.print(_table(rows, header=("metric", "backend", "state", "weights", "licence")))
+    return OK if there and doctor.ready(findings) else MISSING
 
 
-def machine() -> dict[str, str]:
-    """Cores, disk, devices and versions of what matters."""
-    found = {
-        "cores": str(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else "",
-        "free disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB",
-        "device": device(),
-    }
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "missing"
-    return found
+def checkpoint(generator: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """What the generator is, where, and whether it is there."""
+    kind = str(generator.get("kind"))
+    place = generator.get("checkpoint") or generator.get("path")
+    if not place:
+        return kind, "nothing is named", False
+    path = Path(str(place))
+    if not path.is_dir():
+        offline = bool(generator.get("offline")) or path.is_absolute()
+        return kind, f"{place}: no such folder here; fetched from a hub if it is an id", not offline
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return kind, f"{path}, {size / 2**20:.0f} MiB", True
 
 
-def device() -> str:
-    """The accelerator that generators and metrics would use."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return "cpu"
-    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-    return f"cuda: {torch.cuda.get_device_name(0)}, {memory:.0f} GiB"
-
-
-def checkpoint(generator: Mapping[str, Any]) -> dict[str, str]:
-    """The generator's checkpoint, and whether it is there."""
-    name = generator.get("checkpoint")
-    if not name:
-        return {}
-    path = Path(str(name))
-    if path.is_dir():
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        return {"checkpoint": f"{path}, {size / 2**20:.0f} MiB"}
-    return {"checkpoint": f"{name} (not a folder here: a hub id, or missing)"}
+def _table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=bool(header))
+    for number in range(len(rows[0]) if rows else 0):
+        table.add_column(header[number] if header else "", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
