@@ -15,7 +15,7 @@ import torch
 from metrics import dynamic as dynamic_module
 from metrics.aesthetic import LaionLinear, LaionMlp
 from metrics.clarity import MusiqSpaq, musiq_input
-from metrics.clip_frames import clip_input
+from metrics.clip_frames import clip_input, image_features, load_clip
 from metrics.consistency import ClipBackground, DinoSubject, dino_features, dino_input, likeness
 from metrics.dynamic import RaftLarge, raft_padding
 from metrics.dynamic_degree import is_dynamic, pair_magnitude, threshold
@@ -293,6 +293,33 @@ def test_the_published_linear_head_is_read_checked_and_applied(
     np.testing.assert_allclose(curve.values, expected.numpy(), rtol=PARITY)
 
 
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore")
+def test_openais_archive_is_read_in_float32_with_quick_gelu(tmp_path, monkeypatch):
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+    vision = CLIPVisionCfg(layers=1, width=64, head_width=64, patch_size=32, image_size=224)
+    clip = CLIP(32, vision, CLIPTextCfg(width=64, heads=1, layers=1), quick_gelu=True)
+    clip = drawn_network(clip, "clip-archive")
+    clip = drawn_half(clip)
+    mask = clip.attn_mask  # no buffer in OpenAI's archive
+    del clip.attn_mask
+    clip.attn_mask = mask
+    images = torch.from_numpy(drawn.generator("archive").standard_normal((1, 3, 224, 224))).float()
+    torch.jit.trace_module(clip, {"encode_image": images}).save(tmp_path / "ViT.pt")
+    monkeypatch.setattr("metrics.weights.get", lambda name: tmp_path / "ViT.pt")
+    loaded = load_clip("any", "cpu")
+    expected = torch.nn.functional.normalize(clip.encode_image(images), dim=-1)
+    torch.testing.assert_close(image_features(loaded, images.numpy(), "cpu"), expected)
+
+
+def drawn_half(network):
+    """Values that float16 holds, as OpenAI's files have them."""
+    state = {name: value.half().to(value.dtype) for name, value in network.state_dict().items()}
+    network.load_state_dict(state)
+    return network
+
+
 def test_the_two_aesthetic_heads_never_share_a_column():
     assert LaionLinear().fingerprint() != LaionMlp().fingerprint()
     assert set(LaionMlp().build_head().state_dict()) == {
@@ -353,7 +380,7 @@ def test_scores_are_the_same_bits_whatever_the_chunks(metric_with_network, carph
     frames = carphone[:7]
     readings = [
         measure(metric_with_network, frames, chunk=size, fps=16.0, prompt="a car")
-        for size in (1, 3, 7)
+        for size in (2, 7)
     ]
     for other in readings[1:]:
         for name, reading in readings[0].items():
