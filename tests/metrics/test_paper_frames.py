@@ -14,13 +14,15 @@ import torch
 
 from metrics import dynamic as dynamic_module
 from metrics.aesthetic import LaionLinear, LaionMlp
+from metrics.base import VideoInfo
 from metrics.clarity import MusiqSpaq, musiq_input
 from metrics.clip_frames import clip_input, image_features, load_clip
 from metrics.consistency import ClipBackground, DinoSubject, dino_features, dino_input, likeness
-from metrics.dynamic import RaftLarge, raft_padding
+from metrics.dynamic import RaftLarge, SampledPairs, raft_padding
 from metrics.dynamic_degree import is_dynamic, pair_magnitude, threshold
 from metrics.errors import Undefined
-from metrics.motion import AmtS, Rife, smoothness
+from metrics.forward import Forwards
+from metrics.motion import AmtS, Rife, Triplets, smoothness
 from metrics.networks.amt import AMTSmall
 from metrics.networks.rife import RIFE
 from metrics.networks.viclip import Size, ViCLIP
@@ -171,6 +173,46 @@ def test_smoothness_is_one_for_equal_frames_and_zero_for_opposite_ones():
 def test_triplets_of_a_slice_are_the_videos_only_from_an_even_frame():
     assert AmtS().sliceable(4, None)
     assert not Rife().sliceable(5, None)
+
+
+class FrameAverage(Rife):
+    """The rule of Motion with the simplest interpolation there is."""
+
+    def begin(self, video, context):
+        def average(pairs):
+            return pairs.mean(axis=1).astype(np.uint8)
+
+        return Triplets(average, 4)
+
+
+class MeanDifference(RaftLarge):
+    """The rule of Dynamic with a pair's mean difference for its flow."""
+
+    def begin(self, video, context):
+        def difference(pairs):
+            return np.abs(pairs[:, 0].astype(float) - pairs[:, 1]).mean(axis=(1, 2, 3))
+
+        return SampledPairs(video, Forwards(4, difference))
+
+
+@pytest.mark.parametrize(
+    ("metric", "name", "phase"),
+    [(FrameAverage(), "motion", 2), (MeanDifference(), "dynamic_magnitude", 3)],
+)
+def test_a_slice_of_the_curve_is_the_slices_curve_where_the_metric_says_so(
+    carphone, measure, metric, name, phase
+):
+    frames = np.concatenate((carphone, carphone[::-1]))
+    video = VideoInfo(Path("clip.mp4"), len(frames), 24.0, 176, 144)
+    whole = measure(metric, frames, fps=24.0)[name].curve
+    agreeing = []
+    for first in range(8):
+        alone = measure(metric, frames[first : first + 12], fps=24.0)[name].curve
+        part = whole.between(first, first + 12)
+        same = len(alone) == len(part) and np.array_equal(alone.values, part.values)
+        assert same or not metric.sliceable(first, video)
+        agreeing += [first] if same else []
+    assert agreeing == list(range(0, 8, phase))
 
 
 @pytest.mark.parametrize("size", [(48, 80), (113, 200), (144, 176), (129, 257)])
