@@ -237,9 +237,13 @@ class Store:
         return outcomes
 
 
+_INSERTS = {name: table.insert() for name, table in schema.metadata.tables.items()}
+"""Built once: what SQLAlchemy works out about a statement, it keeps with the statement."""
+
+
 def insert(table: str, rows: Sequence[Mapping[str, Any]]) -> Write:
     """A write that inserts rows."""
-    statement = schema.metadata.tables[table].insert()
+    statement = _INSERTS[table]
 
     def run(connection: Connection) -> int:
         if rows:
