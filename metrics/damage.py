@@ -13,7 +13,7 @@ from metrics.base import Frames
 
 Damage = Callable[[Frames, float], Frames]
 
-FREEZE_PERIOD = 12
+FREEZE_PERIOD = 4
 """Frames; in each period the last share stands still."""
 
 CAST = np.array([1.0, -0.4, -1.0])
@@ -67,7 +67,7 @@ def _pixels(values: npt.NDArray[np.float64]) -> Frames:
 
 
 def freeze(frames: Frames, share: float) -> Frames:
-    """The last `share` of every 12 frames repeat the frame before them."""
+    """The last `share` of every 4 frames repeat the frame before them."""
     keep = FREEZE_PERIOD - round(FREEZE_PERIOD * share)
     index = np.arange(len(frames))
     start = index - index % FREEZE_PERIOD
@@ -76,16 +76,19 @@ def freeze(frames: Frames, share: float) -> Frames:
 
 
 def shuffle(frames: Frames, window: float) -> Frames:
-    """Frames in random order within windows of that many frames; 0 and 1 leave the order."""
+    """Windows of that many frames, each with its second half riffled into its first.
+
+    Like cards: 0 1 2 3 becomes 2 0 3 1. Neighbours in the result were half a window apart. 0 and 1
+    leave the order.
+    """
     size = max(1, int(window))
-    dice = np.random.default_rng(3)
-    order = np.arange(len(frames))
+    order: list[int] = []
     for start in range(0, len(frames), size):
-        part = order[start : start + size].copy()
-        # A permutation that moves something, where there is something to move.
-        while len(part) > 1 and np.array_equal(part, order[start : start + size]):
-            part = dice.permutation(part)
-        order[start : start + size] = part
+        part = list(range(start, min(start + size, len(frames))))
+        half = len(part) // 2
+        for index in range(half):
+            order += [part[half + index], part[index]]
+        order += part[2 * half :]
     return frames[order]
 
 
