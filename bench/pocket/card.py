@@ -70,7 +70,8 @@ def results(found: dict[str, Any]) -> str:
     )
     text += (
         f"Autoencoder: PSNR {ae['psnr']:.1f} dB, first frames {ae['psnr_first_frame']:.1f} dB.\n\n"
-        "Held-out loss (f16k4f2k2f1k1, g9) and its rise when a level's content is zeroed:\n\n"
+        "Held-out loss (f16k4f2k2f1k1, g9, at least two sections of history) and its rise when a "
+        "level's content is zeroed:\n\n"
     )
     rows = [["order", "loss", "without k1", "without k2", "without k4"]]
     for order, m in memory.items():

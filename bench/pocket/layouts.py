@@ -83,11 +83,15 @@ def make(
     clips: int,
     latents: int,
     text_dropout: float = 0.0,
+    least: int = 0,
 ) -> Layout:
-    """Draw clips and places for a given order, packing and section."""
+    """Draw clips and places for a given order, packing and section.
+
+    Every example has at least `least` sections of history (of future, where that is the context).
+    """
     levels = parse_packing(packing)
     build = _inverted if order == "inverted" else _forward
-    target, indices, context = build(rng, order, levels, g, batch, latents)
+    target, indices, context = build(rng, order, levels, g, batch, latents, least)
     return Layout(
         order=order,
         packing=packing,
@@ -109,11 +113,13 @@ def _forward(
     g: int,
     batch: int,
     latents: int,
+    least: int,
 ) -> tuple[Places, Places, list[Level]]:
     """Vanilla, F1 and anti-drifting: the history lies before the target."""
     sections = (latents - 1) // g
-    section = rng.integers(sections, size=batch)
-    section[rng.random(batch) < FIRST] = 0
+    section = rng.integers(least, sections, size=batch)
+    if not least:
+        section[rng.random(batch) < FIRST] = 0
     begin = 1 + section * g
     gap = g * int(rng.integers(0, 4)) if order == "end" else 0
     context: list[Level] = []
@@ -148,15 +154,16 @@ def _inverted(
     g: int,
     batch: int,
     latents: int,
+    least: int,
 ) -> tuple[Places, Places, list[Level]]:
     """Start frame, gap, target, then the future with the nearest first."""
     del order
     room = (latents - 1) // g
-    before_all = int(rng.integers(room)) if rng.random() > FIRST else 0
+    before_all = int(rng.integers(room - least)) if rng.random() > FIRST else 0
     published = bool(rng.random() < 0.6)
     # One gap for the batch; how much of the future exists differs from clip to clip.
-    after = rng.integers(0, room - before_all, size=batch)
-    if published and before_all >= 2:
+    after = rng.integers(least, room - before_all, size=batch)
+    if published and before_all >= 2 and not least:
         after = np.maximum(after, 1) if room - before_all > 1 and rng.random() < 0.7 else after * 0
     gap = g * padding(min(before_all, 3), int(after.max()), published)
     before = np.full(batch, before_all)

@@ -50,8 +50,8 @@ class TransformerRecipe:
     clips: int = 800
     latents: int = 46
     """Latent frames of a training clip: 181 frames, eleven seconds."""
-    steps: int = 3600
-    decay: int = 2400
+    steps: int = 2060
+    decay: int = 1160
     warmup: int = 150
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.01

@@ -75,12 +75,12 @@ def flow_loss(
 
 
 def held_out_layouts(
-    g: int, order: str, batches: int, latents: int, batch: int = 32
+    g: int, order: str, batches: int, latents: int, batch: int = 32, least: int = 0
 ) -> list[Layout]:
     """Fixed layouts over the held-out clips, with the full packing."""
     rng = np.random.default_rng([77, g])
     return [
-        layouts.make(rng, order, "f16k4f2k2f1k1", g, batch, HELD_OUT_CLIPS, latents)
+        layouts.make(rng, order, "f16k4f2k2f1k1", g, batch, HELD_OUT_CLIPS, latents, least=least)
         for _ in range(batches)
     ]
 
@@ -93,12 +93,13 @@ def held_out_loss(
     batches: int = 2,
     without: frozenset[int] = frozenset(),
     device: str = "cpu",
+    least: int = 0,
 ) -> float:
     """Mean loss over held-out examples at evenly spread noise levels; the same noise every time."""
     generator = torch.Generator().manual_seed(1)
     losses = []
     with torch.no_grad():
-        for layout in held_out_layouts(g, order, batches, store.length):
+        for layout in held_out_layouts(g, order, batches, store.length, least=least):
             store.fill(layout.clips)
             sigma = torch.linspace(0.02, 0.98, len(layout.clips))
             losses.append(flow_loss(model, store, layout, sigma, generator, device, without))
