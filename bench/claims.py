@@ -108,10 +108,10 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         self.release(list(self._held))
+        self._bury()
         self._stop.set()
         self._thread.join()
         self._file.unlink(missing_ok=True)
-        self._bury()
         with contextlib.suppress(OSError):
             self.folder.rmdir()  # succeeds for the last worker only
 
@@ -200,14 +200,24 @@ class Worker:
                     os.utime(path)
 
     def _bury(self) -> None:
-        """Remove the files of dead workers that hold no claim any more."""
-        now = time.time()
+        """Remove what dead workers left: their claims, by taking them over, and their files.
+
+        A worker that died between finishing a cell and releasing it leaves a claim on work that
+        nobody will ever claim again.
+        """
+        os.utime(self._file)
+        now = self._file.stat().st_mtime
+        for claim in read_claims(self.folder, self.lease, now):
+            generation = 0 if claim.alive else self._take(claim.work)
+            for number in range(1, generation + 1):
+                path = self.folder / f"{claim.work}@{number}"
+                self._copies.discard(path)
+                path.unlink(missing_ok=True)
         for path in self.folder.glob("worker@*"):
             with contextlib.suppress(FileNotFoundError):
-                seen = path.stat()
                 process = Process.parse(path.name)
                 gone = process.alive() if process else None
-                if gone is False or (gone is None and now - seen.st_mtime > 10 * self.lease):
+                if gone is False or (gone is None and now - path.stat().st_mtime > 10 * self.lease):
                     path.unlink()
 
 

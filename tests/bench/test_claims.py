@@ -69,6 +69,13 @@ def test_the_claim_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> 
     assert not (tmp_path / "claims").exists()
 
 
+def test_claims_that_nobody_will_ever_need_again_are_buried(tmp_path: Path) -> None:
+    abandon(tmp_path / "claims", "generate/v/finished_0")
+    with Worker(tmp_path / "claims") as worker:
+        assert worker.claim(["generate/v/p_0"])
+    assert not (tmp_path / "claims").exists()
+
+
 def test_of_many_exactly_one_takes_a_dead_claim_over(tmp_path: Path) -> None:
     folder = tmp_path / "claims"
     for _ in range(5):
