@@ -22,6 +22,8 @@ from bench.study import Cell, Study
 FORM = "1"
 """Version of how copies are made; a new one makes them again."""
 WORKERS = 2
+SHORTEST = 0.05
+"""Seconds; below, a video is a picture, or its time stamps are broken."""
 
 Say = Callable[[str], None]
 
@@ -174,9 +176,12 @@ def _copy(
     try:
         if not target.exists():
             make(source, target)
-        return Clip(target, neutral.seconds_of(target))
+        seconds = neutral.seconds_of(target)
     except neutral.Unshowable as error:
         return error
+    if seconds < SHORTEST:
+        return neutral.Unshowable(f"it lasts {seconds:g} s")
+    return Clip(target, seconds)
 
 
 def _comparable(study: Path, gallery: Gallery, all_variants: Sequence[str]) -> None:

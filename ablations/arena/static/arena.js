@@ -26,7 +26,7 @@
   let sent = false;
   let before = performance.now();
 
-  const known = () => videos.every((video) => Number.isFinite(video.duration));
+  const known = () => videos.every((video) => Number.isFinite(video.duration) && video.duration > 0);
   const length = () => (known() ? Math.max(left.duration, right.duration) : 0);
   const leader = () => (left.duration >= right.duration ? left : right);
   const ready = () => videos.every((video) => video.ended || video.readyState >= 3);
