@@ -134,20 +134,21 @@ def elo(
             rated.left, rated.right, score, order, size, k=k, initial=initial, scale=scale
         )
 
-    recorded = play(np.arange(number)[:, None])[0]
     rng = np.random.default_rng(seed)
     at_once = max(1, min(orders, _AT_ONCE // number))
+    as_voted = np.arange(number, dtype=np.int32)[:, None]
     finals = []
     for begin in range(0, orders, at_once):
         several = min(at_once, orders - begin)
-        order = np.tile(np.arange(number, dtype=np.int32)[:, None], (1, several))
-        finals.append(play(rng.permuted(order, axis=0)))
-    final = np.concatenate(finals)
+        order = rng.permuted(np.tile(as_voted, (1, several)), axis=0)
+        # The order of voting is played beside the first shuffled ones: a pass costs the same.
+        finals.append(play(order if begin else np.hstack([as_voted, order])))
+    recorded, final = np.split(np.concatenate(finals), [1])
     return Elo(
         variants=rated.variants,
         rating=final.mean(axis=0),
         spread=final.std(axis=0, ddof=1),
-        recorded=recorded,
+        recorded=recorded[0],
         votes=number,
         both_bad=len(ballots) - number,
         k=k,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from reports.elo import INITIAL, ORDERS, Elo, K, elo
 from reports.ratings import bradley_terry, graph
@@ -274,13 +275,17 @@ def _rows(
     ranking = group.ranks
     best = ranking.best.copy() if ranking else np.ones(size, dtype=np.int64)
     worst = ranking.worst.copy() if ranking else np.full(size, size)
-    for k, name in enumerate(group.variants):
-        if name in fit.unbounded_above:
-            high[k] = np.inf
-            low[k] = min(low[k], center + SCALE * _run_bound(fit, counts, k, level, won=True))
-        elif name in fit.unbounded_below:
-            low[k] = -np.inf
-            high[k] = max(high[k], center + SCALE * _run_bound(fit, counts, k, level, won=False))
+    for names, won in ((fit.unbounded_above, True), (fit.unbounded_below, False)):
+        inside = np.array([name in names for name in group.variants])
+        if not names or group.spread is None:
+            continue
+        luck = rating + SCALE * _run_shift(fit, counts, ~inside, level, won=won)
+        if won:
+            low[inside] = np.minimum(low, luck)[inside]
+            high[inside] = np.inf
+        else:
+            high[inside] = np.maximum(high, luck)[inside]
+            low[inside] = -np.inf
     elo_ranks = tied_ranks(group.elo.rating, group.elo.k / 2)
     point = tied_ranks(fit.theta, 0.0)
     return [
@@ -309,22 +314,26 @@ def _rows(
     ]
 
 
-def _run_bound(fit: BradleyTerry, counts: Floats, k: int, level: float, *, won: bool) -> float:
-    """θ of variant k at which a run of nothing but wins (or losses) has probability (1 − level)/2.
+def _run_shift(
+    fit: BradleyTerry, counts: Floats, outside: NDArray[np.bool_], level: float, *, won: bool
+) -> float:
+    """How far θ of the variants that are not `outside` could be lower (higher) together before
+    their having only won (lost) against those outside had probability below (1 − level)/2.
 
-    The others' ratings are held. Resampling cannot tell: no resample contains a loss either.
+    Resampling cannot tell: no resample contains a loss either.
     """
-    met = (counts + counts.swapaxes(1, 2)).sum(axis=0)[k]
+    met = (counts + counts.swapaxes(1, 2)).sum(axis=0)[np.ix_(~outside, outside)]
+    gap = fit.theta[~outside][:, None] - fit.theta[outside][None, :]
     tail = np.log((1 - level) / 2)
 
-    def run(theta: float) -> float:
-        gap = theta - fit.theta
-        return float(-(met * np.logaddexp(0.0, -gap if won else gap)).sum())
+    def run(shift: float) -> float:
+        ahead = gap + shift if won else -(gap + shift)
+        return float(-(met * np.logaddexp(0.0, -ahead)).sum())
 
-    low, high = float(fit.theta.min()) - 20.0, float(fit.theta.max()) + 20.0
+    low, high = -40.0, 40.0
     for _ in range(80):
         middle = 0.5 * (low + high)
-        # A run of wins gets likelier with θ, one of losses less likely.
+        # A run of wins gets likelier as θ grows, one of losses less likely.
         if (run(middle) < tail) == won:
             low = middle
         else:

@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from reports.ratings import graph
@@ -326,3 +328,35 @@ def test_groups_and_bounds_of_a_graph() -> None:
     counts[2, 1, 2] = 1.0
     assert graph.groups(counts) == [[0, 1, 2, 3], [4]]
     assert graph.unbounded(counts[:, :4, :4]) == ([0], [3])
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_any_votes_give_a_board_or_one_clear_sentence(seed: int) -> None:
+    """Few votes, few raters, holes in the graph, runs of wins: never a crash, never NaN ratings."""
+    rng = np.random.default_rng(seed)
+    number, size = int(rng.integers(1, 40)), int(rng.integers(2, 7))
+    left = rng.integers(0, size, number)
+    frame = pd.DataFrame(
+        {
+            "left": [f"v{k}" for k in left],
+            "right": [f"v{k}" for k in (left + rng.integers(1, size, number)) % size],
+            "answer": rng.choice(
+                ["left", "right", "tie", "both_bad"], number, p=rng.dirichlet([1] * 4)
+            ),
+            "rater": [f"r{r}" for r in rng.integers(0, int(rng.integers(1, 6)), number)],
+            "prompt_id": [f"p{p}" for p in rng.integers(0, int(rng.integers(1, 6)), number)],
+            "kind": rng.choice(["normal", "repeat"], number, p=[0.9, 0.1]),
+            "seconds": rng.lognormal(2, 1, number),
+        }
+    )
+    by = ("rater", "prompt", "both", "pigeonhole")[seed % 4]
+    try:
+        board = rate(frame, by=by, orders=2, resamples=30)  # type: ignore[arg-type]
+    except NoVotesError as error:
+        assert "\n" not in str(error)
+        return
+    for row in board.rows:
+        assert np.isfinite([row.rating, row.elo]).all()
+        assert np.isnan(row.low) or row.low <= row.rating <= row.high
+        assert 1 <= row.best <= row.rank <= row.worst
