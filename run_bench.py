@@ -61,7 +61,20 @@ def generate(cfg: Values) -> int:
 
 
 def score(cfg: Values) -> int:
-    """Measure the study's videos."""
+    """Measure the study's videos, or those of any folder (videos=DIR prompts=CSV)."""
+    if cfg["videos"] is not None:
+        from metrics.jobs import score_folder
+
+        csv = cfg["prompts"]["file"]
+        return score_folder(
+            Path(cfg["videos"]),
+            Path(cfg["study"]),
+            cfg["metrics"],
+            prompts=None if csv is None else Path(csv),
+            shard=str(cfg["shard"]),
+            device=cfg["device"],
+            offline=cfg["offline"] or None,
+        )
     from bench.stages import score
 
     return score.run(cfg)
@@ -216,7 +229,18 @@ def expanded(words: list[str]) -> list[str]:
     """A command line with what its shorthands stand for.
 
     `stage=demo` is a preset; a launcher of several workers sweeps over them, all on one study.
+
+    `prompts=FILE.csv` is a suite, or with videos=DIR the prompts of its videos.
     """
+    words = [
+        part
+        for word in words
+        for part in (
+            ("prompts=file", f"prompts.file={word.removeprefix('prompts=')}")
+            if word.startswith("prompts=") and word.endswith(".csv")
+            else (word,)
+        )
+    ]
     flags, more = [], []
     if "stage=demo" in words and not any("ablation=" in word for word in words):
         more.append("+ablation=demo")

@@ -115,6 +115,10 @@ class Config:
     workers: int = 1
     time_limit: float | None = None
     retry_failed: bool = True
+    videos: str | None = None
+    """A folder of any videos for stage=score; their scores go to the study's folder."""
+    shard: str = "1/1"
+    """With `videos`: the k-th of n parts, for as many processes or machines."""
     watch: bool = False
     json: bool = False
     plan: bool = False

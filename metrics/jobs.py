@@ -8,10 +8,12 @@ videos.
 
 import csv
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from metrics.errors import UserError
-from metrics.score import Job
+from metrics.score import Job, Scores, score_many
 
 SUFFIXES = frozenset({".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".gif"})
 COLUMNS = ("video", "prompt", "reference", "section_starts")
@@ -94,3 +96,46 @@ def _numbers(text: str, prompts: Path | None) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split())
     except ValueError:
         raise UserError(f"{prompts}: section_starts {text!r} are not frame numbers") from None
+
+
+def score_folder(
+    videos: Path,
+    out: Path,
+    metrics: str | Mapping[str, Any],
+    *,
+    prompts: Path | None = None,
+    shard: str = "1/1",
+    **options: Any,
+) -> int:
+    """The body of `stage=score videos=DIR`: score a folder, export, say what came of it.
+
+    `out`/scores/VIDEO/ gets each video's scores and curves; `out`/scores.csv and
+    `out`/vbench_results.json hold what is scored of all so far, by this process or others.
+
+    Returns:
+        The exit status: 0 when every video was scored, 1 when one failed or a metric broke.
+
+    Raises:
+        UserError: a wrong folder, CSV, set, option or shard.
+    """
+    from metrics import export
+
+    jobs = jobs_from_folder(videos, out / "scores", prompts)
+
+    def told(job: Job, scores: Scores | None, number: int, total: int) -> None:
+        print(f"[{number}] {job.title}: {'kept' if scores is None else 'scored'}", flush=True)
+
+    tally = score_many(jobs, metrics, shard=shard, on_job=told, **options)
+    table = export.collect((job.name, job.folder) for job in jobs)
+    export.to_csv(table, out / "scores.csv")
+    export.to_vbench(table, out / "vbench_results.json")
+    for metric, reason in sorted(tally.absent.items()):
+        print(f"no {metric}: {reason}")
+    for title, reason in sorted(tally.failed.items()):
+        print(f"failed: {title}: {reason}")
+    print(
+        f"{tally.scored} scored, {tally.kept} kept, {len(tally.failed)} failed; "
+        f"see {out / 'scores.csv'}",
+        flush=True,
+    )
+    return 0 if tally.ok else 1
