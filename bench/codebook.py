@@ -1,6 +1,7 @@
 """Build the codebook of +D: K-means over the latent pixels of any set of videos.
 
     python -m bench.codebook OUT.safetensors VIDEOS... --checkpoint DIR --codes 256
+    python -m bench.codebook OUT.safetensors pocket:64 --checkpoint bench/pocket/checkpoint
 
 A history made discrete can carry only K colours per latent pixel: K = 1 is one colour, a large K
 changes nothing. The file holds `codes` [K, channels] and says in its metadata what it was made of.
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read videos, encode them, cluster, write."""
     parser = argparse.ArgumentParser(description="Build a codebook for +D from videos.")
     parser.add_argument("out", type=Path, help="the safetensors file that is written")
-    parser.add_argument("videos", type=Path, nargs="+", help="video files, or folders of them")
+    parser.add_argument(
+        "videos", nargs="+", help="video files, folders of them, or pocket:N for N rendered clips"
+    )
     parser.add_argument("--checkpoint", required=True, help="folder or hub id with the autoencoder")
     parser.add_argument("--codes", type=int, default=256, help="K, 1 to 1024")
     parser.add_argument("--height", type=int, default=480)
@@ -46,13 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         check_codes(options.codes)
         generator = framepack.build({"checkpoint": options.checkpoint})
-        clips = read_clips(find_videos(options.videos), options.height, options.width)
+        clips = find_clips(options.videos, options.height, options.width)
         pixels = latent_pixels(generator, clips)
         codes = k_means(pixels, options.codes, seed=options.seed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    save(options.out, codes, {"videos": str(len(options.videos)), "seed": str(options.seed)})
+    save(
+        options.out,
+        codes,
+        {"videos": " ".join(map(_named, options.videos)), "seed": str(options.seed)},
+    )
     print(f"{options.out}: {len(codes)} codes from {len(pixels)} latent pixels, {digest(codes)}")
     return 0
 
@@ -124,6 +131,41 @@ def latent_pixels(generator: Any, clips: Iterable[Tensor]) -> Tensor:
     if not found:
         raise UserError("videos: none of them has a frame")
     return torch.cat(found)
+
+
+def find_clips(sources: Sequence[str], height: int, width: int) -> Iterator[Tensor]:
+    """Clips [3, 1+4k, H, W] in −1..1 of all sources.
+
+    Raises:
+        UserError: a source does not exist or is no number of rendered clips.
+    """
+    files: list[Path] = []
+    for source in sources:
+        kind, _, count = source.partition(":")
+        if kind != "pocket":
+            files.append(Path(source))
+        elif count.isdecimal() and int(count):
+            yield from rendered_clips(int(count))
+        else:
+            raise UserError(f"videos: {source}: give pocket:N with N from 1 on")
+    if files:
+        yield from read_clips(find_videos(files), height, width)
+
+
+def rendered_clips(count: int) -> Iterator[Tensor]:
+    """Training clips of the pocket world, at its own size."""
+    from bench.pocket.latents import TRAINING
+    from bench.pocket.render import render
+    from bench.pocket.world import sample_scene
+
+    for number in range(count):
+        frames = render(sample_scene(TRAINING + number), CHUNK)
+        yield frames.permute(1, 0, 2, 3).float() / 127.5 - 1
+
+
+def _named(source: str) -> str:
+    """A source without the folders of one machine."""
+    return Path(source).name
 
 
 def find_videos(paths: Sequence[Path]) -> list[Path]:

@@ -297,7 +297,10 @@ class _Batch:
             alive = [cell for cell, failure in enumerate(self.failures) if failure is None]
             if not alive:
                 return
-            short = self.generator.decodes_alone and decode.side != "whole"
+            # One cell alone keeps the published schedule, and with it diffusers' bits: those of a
+            # convolution depend on how many latents it is given.
+            once = self.generator.decodes_alone and len(self.requests) > 1
+            short = once and decode.side != "whole"
             piece = decode.short(self.plan.section) if short else decode
             latents = self.latents[alive, :, piece.first : piece.first + piece.count]
             for cell, pixels in zip(alive, self.generator.decode(latents), strict=True):

@@ -80,7 +80,7 @@ class Generator(Protocol):
     channels: int
     """Latent channels."""
     decodes_alone: bool
-    """Whether every latent frame decodes alone, whatever its neighbours: none is decoded twice."""
+    """Whether every latent frame decodes alone, whatever its neighbours: batches decode it once."""
     device: str
     dtype: str
 

@@ -33,6 +33,8 @@ from bench.history import Discrete, Noisy, Treatment, untouched
 from bench.packing import Kernel
 from bench.variant import Scalar, Variant
 
+ROOT: Final = Path(__file__).parents[2]
+
 KEPT_IMAGES: Final = 512
 """Encoded images that are kept; methods that encode frames of their own would add without end."""
 
@@ -238,6 +240,8 @@ class FramePack:
                 f"file of codes; {have}"
             )
         path = Path(books[key])
+        if not path.is_file() and (ROOT / path).is_file():
+            path = ROOT / path  # those of the pocket model, from any folder
         if not path.is_file():
             raise UserError(f"generator.codebooks.{key}: {path}: no such file")
         codes = load_file(path)["codes"].to(self.device)
