@@ -50,7 +50,10 @@ def block_of(sampler: str, discrete: int | None, options: Mapping[str, Any]) -> 
     id_ = sampler + ("+D" if discrete is not None else "")
     if id_ in _PLACE:
         return BLOCKS[_PLACE[id_]]
-    title = (sampler or "unknown sampler").replace("_", " ")
+    if not sampler:
+        # Videos that were brought along, not made here: nothing is known of how they were sampled.
+        return Block("other", "Other videos")
+    title = sampler.replace("_", " ")
     title = title[0].upper() + title[1:]
     return Block(id_, title + (", discretised history" if discrete is not None else ""))
 
