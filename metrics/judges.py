@@ -6,7 +6,7 @@ suite. They know the pocket world only: on any other video their numbers mean no
 
 - clarity: 1 − the degree of damage (blur, noise, coarse blocks), per frame;
 - anatomy: the probability that no part of the person is missing, per frame with a person;
-- identity: exp(−|a − b|²/2s²) of identity vectors, each frame's against the input image's;
+- identity: exp(−|a − b|²/2) of identity vectors, each frame's against the input image's;
 - semantic: the geometric mean of the probabilities of the caption's words for action, shirt, hair
   and hair length, per window of twelve frames three apart (2.1 s at 16 frames per second).
 """
@@ -121,7 +121,7 @@ class _FrameJudgement(Measurement):
         rows = np.stack(self._rows).astype(np.float64)
         clarity, whole, there, vectors = rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3:]
         own = vectors[0] if self._reference is None else self._reference
-        identity = np.exp(-np.square(vectors - own).sum(1) / (2 * 0.5**2))
+        identity = np.exp(-np.square(vectors - own).sum(1) / 2)
         seen = there >= THERE
         at = np.arange(len(rows))
         return [

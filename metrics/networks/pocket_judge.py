@@ -92,5 +92,5 @@ class PocketJudge(nn.Module):
 
 
 def identity_likeness(found: Tensor, reference: Tensor) -> Tensor:
-    """exp(−|a − b|² / 2·0.5²) of identity vectors: 1 for the same person, near 0 for another."""
-    return torch.exp(-(found - reference).square().sum(-1) / (2 * 0.5**2))
+    """exp(−|a − b|² / 2) of identity vectors: near 1 for the same person, near 0 for another."""
+    return torch.exp(-(found - reference).square().sum(-1) / 2)
