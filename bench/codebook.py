@@ -55,11 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    save(
-        options.out,
-        codes,
-        {"videos": " ".join(map(_named, options.videos)), "seed": str(options.seed)},
-    )
+    about = {
+        "videos": " ".join(map(_named, options.videos)),
+        "seed": str(options.seed),
+        "autoencoder": autoencoder_digest(options.checkpoint),
+    }
+    save(options.out, codes, about)
     print(f"{options.out}: {len(codes)} codes from {len(pixels)} latent pixels, {digest(codes)}")
     return 0
 
@@ -205,6 +206,17 @@ def save(path: Path, codes: Tensor, about: dict[str, str]) -> None:
     """Write a codebook with its digest."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({"codes": codes.contiguous()}, path, {**about, "digest": digest(codes)})
+
+
+def autoencoder_digest(checkpoint: str) -> str:
+    """16 hex digits of the autoencoder's weights: codes are only worth something with these."""
+    from bench.generators.checkpoint import local_folder
+
+    total = hashlib.sha256()
+    folder = local_folder(checkpoint)
+    for file in sorted((folder / "vae").glob("*.safetensors")) if folder else []:
+        total.update(file.read_bytes())
+    return total.hexdigest()[:16]
 
 
 def digest(codes: Tensor) -> str:

@@ -78,6 +78,22 @@ def test_the_command_makes_a_codebook_with_which_every_named_variant_runs(
         assert "+D" in found.record["untrained"]
 
 
+def test_the_pocket_models_codebooks_belong_to_its_autoencoder() -> None:
+    folder = Path(codebook.__file__).parent / "pocket"
+    autoencoder = codebook.autoencoder_digest(str(folder / "checkpoint"))
+    books = sorted((folder / "codebooks").glob("codes-*.safetensors"))
+    assert len(books) == 6
+    for book in books:
+        with safe_open(book, "pt") as opened:
+            codes, about = opened.get_tensor("codes"), opened.metadata()
+        assert len(codes) == int(book.stem.removeprefix("codes-"))
+        assert about["digest"] == codebook.digest(codes)
+        assert about["autoencoder"] == autoencoder, (
+            f"rebuild: python -m bench.codebook {book.name} {about['videos']} "
+            f"--checkpoint bench/pocket/checkpoint --codes {len(codes)}"
+        )
+
+
 def test_the_command_says_what_is_wrong_in_one_line(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
