@@ -61,7 +61,7 @@ def test_counted_actions_end() -> None:
 
 
 def test_a_person_who_leaves_is_gone_and_comes_back() -> None:
-    visible = truth(with_action(sample_scene(7), "leave", "always"), 5 * FPS).visible[:, 0]
+    visible = truth(with_action(sample_scene(7), "leave", "always"), 4 * FPS).visible[:, 0]
     assert visible[0] and visible[-1] and not visible.all()
 
 
