@@ -249,7 +249,7 @@ class Desk:
             seat.answered += 1
             rows = self._fill(seat)
             try:
-                await self._write(_both(insert("votes", [row]), insert("assignments", rows)))
+                await self._write(insert("votes", [row]) + insert("assignments", rows))
             except Exception as error:
                 seat.answered -= 1
                 self._undo(seat, rows)
@@ -511,11 +511,3 @@ def _plausible(seconds: float | None, elapsed: float) -> float | None:
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         return None
     return round(min(seconds, elapsed), 3)
-
-
-def _both(first: Write, second: Write) -> Write:
-    def run(connection: Any) -> None:
-        first(connection)
-        second(connection)
-
-    return run

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,31 @@ _LOCK_KEY = 0x66706232
 """PostgreSQL advisory lock: one serving arena for each database."""
 
 Write = Callable[[Connection], Any]
+Rows = Sequence[Mapping[str, Any]]
+_INSERTS = {name: table.insert() for name, table in schema.metadata.tables.items()}
+"""Built once: what SQLAlchemy works out about a statement, it keeps with the statement."""
+
+
+@dataclass(frozen=True)
+class Insert:
+    """A write that only adds rows. Those of several callers are sent to the database together."""
+
+    parts: tuple[tuple[str, Rows], ...]
+    """Names of tables and what they get."""
+
+    def __call__(self, connection: Connection) -> None:
+        """Add the rows."""
+        for table, rows in self.parts:
+            if rows:
+                connection.execute(_INSERTS[table], list(rows))
+
+    def __add__(self, other: Insert) -> Insert:
+        return Insert(self.parts + other.parts)
+
+
+def insert(table: str, rows: Rows) -> Insert:
+    """A write that adds rows to a table."""
+    return Insert(((table, rows),))
 
 
 class StorageError(RuntimeError):
@@ -221,8 +247,25 @@ class Store:
                     done.set_result(outcome)
 
     def _together(self, batch: list[tuple[Write, Future[Any]]]) -> list[Any]:
+        """Run the batch with one statement for each table that rows are added to."""
+        outcomes: list[Any] = []
+        rows: dict[str, list[Mapping[str, Any]]] = {}
+
+        def add(connection: Connection) -> None:
+            Insert(tuple(rows.items()))(connection)
+            rows.clear()
+
         with self.engine.begin() as connection:
-            return [write(connection) for write, _ in batch]
+            for write, _ in batch:
+                if isinstance(write, Insert):
+                    for table, some in write.parts:
+                        rows.setdefault(table, []).extend(some)
+                    outcomes.append(None)
+                else:
+                    add(connection)
+                    outcomes.append(write(connection))
+            add(connection)
+        return outcomes
 
     def _one_by_one(self, batch: list[tuple[Write, Future[Any]]]) -> list[Any]:
         """Run the batch again with a savepoint for each write: who breaks a rule fails alone."""
@@ -235,19 +278,3 @@ class Store:
                 except IntegrityError as error:
                     outcomes.append(Duplicate(_in_short(error)))
         return outcomes
-
-
-_INSERTS = {name: table.insert() for name, table in schema.metadata.tables.items()}
-"""Built once: what SQLAlchemy works out about a statement, it keeps with the statement."""
-
-
-def insert(table: str, rows: Sequence[Mapping[str, Any]]) -> Write:
-    """A write that inserts rows."""
-    statement = _INSERTS[table]
-
-    def run(connection: Connection) -> int:
-        if rows:
-            connection.execute(statement, [dict(row) for row in rows])
-        return len(rows)
-
-    return run
