@@ -37,9 +37,9 @@ def coverage(analysis: Analysis) -> Table:
             place = analysis.measured.columns.index(column)
             scored = np.isfinite(analysis.measured.values[entrant.rows, place])
             covered = analysis.measured.coverage[entrant.rows, place][scored]
-            entries.append(
-                f"{scored.sum()} at {100 * covered.mean():.0f} %" if scored.any() else "0"
-            )
+            share = covered.mean() if scored.any() else 1.0
+            partly = f" ({100 * share:.0f} %)" if share < 0.995 else ""
+            entries.append(f"{scored.sum()}{partly}")
         rows.append(Row(entrant.name, tuple(entries)))
     return Table(
         "coverage",
@@ -48,8 +48,8 @@ def coverage(analysis: Analysis) -> Table:
         tuple(headings),
         (Block("", tuple(rows)),),
         (
-            "Under each metric: videos with a value, and the share of their frames where the "
-            "metric is defined. Videos without a value are in no mean.",
+            "Under each metric: videos with a value, and in brackets the share of their frames where "
+            "the metric is defined, unless it is all. Videos without a value are in no mean.",
         ),
     )
 
@@ -72,7 +72,7 @@ def failures(analysis: Analysis) -> Table | None:
     )
     headings = (
         Heading("prompt", "Prompt", numeric=False),
-        Heading("seed", "Seed"),
+        Heading("seed", "Seed", numeric=False),
         Heading("kind", "Kind", numeric=False),
         Heading("message", "Reason", numeric=False),
     )
