@@ -48,8 +48,8 @@ def coverage(analysis: Analysis) -> Table:
         tuple(headings),
         (Block("", tuple(rows)),),
         (
-            "Under each metric: videos with a value, and in brackets the share of their frames where "
-            "the metric is defined, unless it is all. Videos without a value are in no mean.",
+            "Under each metric: videos with a value, and in brackets the share of their frames "
+            "where the metric is defined, unless it is all. Videos without one are in no mean.",
         ),
     )
 
