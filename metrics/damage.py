@@ -134,23 +134,6 @@ def swap_face(other: Frames) -> Damage:
     return apply
 
 
-def hide_faces(frames: Frames, share: float) -> Frames:
-    """A flat patch over a share of every face, growing from the chin to the forehead."""
-    from metrics.faces_lite import FaceDetector
-
-    detector = FaceDetector()
-    damaged = frames.copy()
-    if share == 0:
-        return damaged
-    for frame in damaged:
-        for row in detector(frame):
-            x, y, width, height = (float(number) for number in row[:4])
-            top = max(0, int(y + height * (1.1 - 1.3 * share)))
-            left, right = max(0, int(x - 0.1 * width)), int(x + 1.1 * width)
-            frame[top : int(y + 1.1 * height), left:right] = 90
-    return damaged
-
-
 def hide_hands(frames: Frames, share: float) -> Frames:
     """A flat disc over every hand that the anatomy metric expects; level is its relative size."""
     import cv2

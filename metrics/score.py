@@ -349,7 +349,7 @@ def score_many(
     """Score what is not scored yet, and write it beside each video.
 
     A score is kept while the video's SHA-256, the metric's fingerprint and its inputs are the
-    same. Failed and unavailable ones are tried again.
+    same. Failed ones are tried again, unavailable ones when what they lacked is there.
 
     Args:
         jobs: what to score; taken one by one, so a generator can claim each and release it after.
@@ -409,7 +409,10 @@ def _score_job(scorer: Scorer, job: Job, force: bool) -> Scores | None:
             mine["inputs"] == scorer.inputs(metric, job)
         )
         whole = mine[current & (mine["segment"] == "all")]
-        settled = whole[whole["status"].isin(["ok", "undefined"])]
+        final = ["ok", "undefined"]
+        if (whole["status"] == "unavailable").any() and _still_unavailable(scorer, metric, job):
+            final.append("unavailable")
+        settled = whole[whole["status"].isin(final)]
         if set(settled["metric"]) != set(metric.metrics):
             stale.append(metric)
     if not stale:
@@ -427,6 +430,12 @@ def _score_job(scorer: Scorer, job: Job, force: bool) -> Scores | None:
     curves = _joined([frame for frame in (still, fresh.curves) if len(frame)])
     store.write_scores(job.folder, scores, curves)
     return Scores(rows, fresh.curves)
+
+
+def _still_unavailable(scorer: Scorer, metric: Metric, job: Job) -> bool:
+    """Whether what a metric lacked is still lacking: then its video need not be opened again."""
+    lacking = any(getattr(job, need) is None for need in metric.needs)
+    return lacking or scorer.load(metric) is not None
 
 
 def _count(tally: Tally, job: Job, rows: "pd.DataFrame") -> None:

@@ -91,14 +91,6 @@ LADDERS = (
         clips=("single_face", "carphone_pristine"),
         uses_reference=True,
     ),
-    Ladder(
-        "hidden face",
-        "anatomy",
-        "blaze-landmarks",
-        (0, 0.25, 0.5, 0.75, 1),
-        "share",
-        clips=("single_face", "carphone_pristine"),
-    ),
 )
 
 DAMAGES = {
@@ -109,7 +101,6 @@ DAMAGES = {
     "contrast loss": damage.contrast_loss,
     "frozen frames": damage.freeze,
     "frame shuffling": damage.shuffle,
-    "hidden face": damage.hide_faces,
     "missing hand": damage.hide_hands,
 }
 

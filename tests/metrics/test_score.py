@@ -234,3 +234,14 @@ def test_missing_weights_offline_are_unavailable_and_the_rest_is_scored(
     assert scores.row("motion").status == "unavailable"
     assert "python -m metrics.weights rife" in scores.row("motion").reason
     assert scores.row("change").status == "ok"
+
+
+def test_what_is_still_missing_is_not_tried_again(clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAMEPACK_BENCH_CACHE", str(tmp_path / "cache"))
+    jobs = [Job(clip, tmp_path / "out")]
+    metrics = ["rife", "frame-difference"]
+    assert score_many(jobs, metrics, device="cpu", offline=True).scored == 1
+    before = Video.decodes
+    tally = score_many(jobs, metrics, device="cpu", offline=True)
+    assert (tally.kept, Video.decodes) == (1, before)
+    assert "rife" in tally.absent["motion"]
