@@ -20,6 +20,10 @@ test: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench.speed
+	$(BIN)/python -m metrics.speed
+
+validity: $(READY)
+	$(BIN)/python -m metrics.validity
 
 lint: $(READY)
 	$(BIN)/ruff check .
