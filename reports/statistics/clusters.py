@@ -87,7 +87,10 @@ def wilson(share: float, trials: float, quantile: float) -> tuple[float, float]:
     middle = (share + q2 / (2 * trials)) / (1 + q2 / trials)
     half = quantile * np.sqrt(share * (1 - share) / trials + q2 / (4 * trials**2))
     half /= 1 + q2 / trials
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    # Rounding must not leave 1.0 outside the interval of a share of 1.
+    low = 0.0 if share == 0 else max(0.0, float(middle - half))
+    high = 1.0 if share == 1 else min(1.0, float(middle + half))
+    return low, high
 
 
 def effective_trials(share: float, error: float, videos: int, prompts: int) -> float:
