@@ -61,7 +61,7 @@ class PocketAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     decodes_alone = True
     """Every latent frame decodes alone, whatever its neighbours: none has to be decoded twice."""
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         latent_channels: int = 32,
@@ -71,7 +71,7 @@ class PocketAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         decoder_blocks: tuple[int, int] = (2, 3),
         scaling_factor: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.temporal_compression_ratio = GROUP
         self.spatial_compression_ratio = 8
         pixels = 3 * GROUP * 16
@@ -121,8 +121,9 @@ class PocketAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             raise ValueError(f"the autoencoder takes 1+4k frames, not {x.shape[2]}")
         batch = x.shape[0]
         padded = torch.cat([x[:, :, :1].expand(-1, -1, GROUP - 1, -1, -1), x], 2)
-        groups = padded.unflatten(2, (-1, GROUP)).permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
-        z = self.encode_groups(groups.flatten(0, 1)).unflatten(0, (batch, -1)).transpose(1, 2)
+        groups = torch.unflatten(padded, 2, (-1, GROUP)).permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
+        coded = self.encode_groups(groups.flatten(0, 1))
+        z = torch.unflatten(coded, 0, (batch, -1)).transpose(1, 2)
         latents = ExactLatents(z)
         return AutoencoderKLOutput(latent_dist=latents) if return_dict else (latents,)
 
@@ -130,13 +131,14 @@ class PocketAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Decode latents [B, C, n, h, w] to 4n−3 frames: the first latent frame gives one."""
         batch = z.shape[0]
         groups = self.decode_groups(z.transpose(1, 2).flatten(0, 1))
-        video = groups.unflatten(0, (batch, -1)).unflatten(2, (GROUP, 3))
+        video = torch.unflatten(torch.unflatten(groups, 0, (batch, -1)), 2, (GROUP, 3))
         video = video.permute(0, 3, 1, 2, 4, 5).flatten(2, 3)[:, :, GROUP - 1 :]
         return DecoderOutput(sample=video) if return_dict else (video,)
 
     def forward(self, sample: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Encode and decode."""
-        return self.decode(self.encode(sample).latent_dist.mode(), return_dict=return_dict)
+        (latents,) = self.encode(sample, return_dict=False)
+        return self.decode(latents.mode(), return_dict=return_dict)
 
     def enable_tiling(self, *_: object, **__: object) -> None:
         """Accepted for callers of Hunyuan's autoencoder; frames are small, nothing changes."""

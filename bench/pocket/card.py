@@ -76,29 +76,29 @@ def results(found: dict[str, Any]) -> str:
         "Held-out loss (f16k4f2k2f1k1, g9, at least two sections of history) and its rise when a "
         "level's content is zeroed:\n\n"
     )
-    rows = [["order", "loss", "without k1", "without k2", "without k4"]]
+    rows: list[list[str]] = [["order", "loss", "without k1", "without k2", "without k4"]]
     for order, m in memory.items():
         rise = [f"{100 * m[f'without_k{k}']:+.1f} %" for k in (1, 2, 4)]
         rows.append([order, f"{m['loss']:.4f}", *rise])
     text += table(rows)
     text += "\nPSNR in dB of one section predicted after true history, by latent frame ahead:\n\n"
-    names = {
+    labels = {
         "model": "predicted",
         "newest": "newest frame repeated",
         "first": "first frame repeated",
     }
     rows = [["", *map(str, range(1, 10))]]
-    rows += [[names[k], *(f"{v:.1f}" for v in found["prediction"][k])] for k in names]
+    rows += [[labels[k], *(f"{v:.1f}" for v in found["prediction"][k])] for k in labels]
     text += table(rows)
-    followed = {k.split(" ", 1)[1]: v for k, v in found.items() if k.startswith("actions ")}
-    if followed:
+    judged = {k.split(" ", 1)[1]: v for k, v in found.items() if k.startswith("actions ")}
+    if judged:
         text += (
             "\nCaptions: how often the judge sees the captioned action in the first section, from "
             "the same neutral start (chance 12.5 %; `truth` is the rendered clip):\n\n"
         )
-        names = list(next(iter(followed.values()))["by_action"])
+        names = list(next(iter(judged.values()))["by_action"])
         rows = [["", "all", *names]]
-        for name, a in followed.items():
+        for name, a in judged.items():
             each = [f"{100 * a['by_action'][n]:.0f} %" for n in names]
             rows.append([name, f"{100 * a['accuracy']:.0f} %", *each])
         text += table(rows)

@@ -86,7 +86,7 @@ def _word_level() -> Tokenizer:
     return tokenizer
 
 
-def prompt_tokenizer() -> PreTrainedTokenizerFast:
+def prompt_tokenizer() -> Any:
     """The tokenizer beside LLaMA.
 
     The pipeline wraps a prompt in Hunyuan's template and crops the template's first 95 tokens, a
@@ -94,13 +94,15 @@ def prompt_tokenizer() -> PreTrainedTokenizerFast:
     text with as many begin tokens as are missing.
     """
     tokenizer = _word_level()
-    head = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0]
-    missing = DEFAULT_PROMPT_TEMPLATE["crop_start"] - len(tokenizer.encode(head).ids)
+    template: dict[str, Any] = dict(DEFAULT_PROMPT_TEMPLATE)
+    head = template["template"].split("{}")[0]
+    missing = template["crop_start"] - len(tokenizer.encode(head).ids)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=" ".join([SPECIAL[BEGIN]] * missing + ["$A"]),
         special_tokens=[(SPECIAL[BEGIN], BEGIN)],
     )
-    return PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    return make(
         tokenizer_object=tokenizer,
         pad_token=SPECIAL[PAD],
         unk_token=SPECIAL[UNKNOWN],
@@ -111,14 +113,15 @@ def prompt_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def clip_tokenizer() -> PreTrainedTokenizerFast:
+def clip_tokenizer() -> Any:
     """The tokenizer beside CLIP: the same words, a begin and an end token."""
     tokenizer = _word_level()
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{SPECIAL[BEGIN]} $A {SPECIAL[EOT]}",
         special_tokens=[(SPECIAL[BEGIN], BEGIN), (SPECIAL[EOT], EOT)],
     )
-    return PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    return make(
         tokenizer_object=tokenizer,
         pad_token=SPECIAL[PAD],
         unk_token=SPECIAL[UNKNOWN],
@@ -129,7 +132,7 @@ def clip_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def text_encoder() -> LlamaModel:
+def text_encoder() -> Any:
     """LLaMA of two layers; the hidden state −3 is the embedding table, of unit variance."""
     model = LlamaModel(
         LlamaConfig(
@@ -148,7 +151,7 @@ def text_encoder() -> LlamaModel:
     return model
 
 
-def clip_encoder() -> CLIPTextModel:
+def clip_encoder() -> Any:
     """CLIP's text tower with one layer; its pooled output is the hidden state of the end token."""
     return CLIPTextModel(
         CLIPTextConfig(
@@ -165,7 +168,7 @@ def clip_encoder() -> CLIPTextModel:
     )
 
 
-def image_encoder() -> SiglipVisionModel:
+def image_encoder() -> Any:
     """SigLIP whose single patch is the whole image at 32×32: one image token."""
     return SiglipVisionModel(
         SiglipVisionConfig(
@@ -179,14 +182,15 @@ def image_encoder() -> SiglipVisionModel:
     )
 
 
-def transformer(**changes: Any) -> HunyuanVideoFramepackTransformer3DModel:
+def transformer(**changes: Any) -> Any:
     """The transformer, initialised for training.
 
     The history kernels begin as the k1 kernel tiled and averaged (÷8, ÷64), as FramePack's were;
     the modulation is scaled down and the output projection is zero, which diffusers' default
     initialisation leaves out.
     """
-    model = HunyuanVideoFramepackTransformer3DModel(**{**TRANSFORMER, **changes})
+    make: Any = HunyuanVideoFramepackTransformer3DModel
+    model = make(**{**TRANSFORMER, **changes})
     embed = model.clean_x_embedder
     with torch.no_grad():
         base, bias = model.x_embedder.proj.weight, model.x_embedder.proj.bias
@@ -203,9 +207,10 @@ def transformer(**changes: Any) -> HunyuanVideoFramepackTransformer3DModel:
     return model
 
 
-def scheduler() -> FlowMatchEulerDiscreteScheduler:
+def scheduler() -> Any:
     """Euler flow matching with a static shift; the pipeline's mu is for dynamic shifts only."""
-    return FlowMatchEulerDiscreteScheduler(shift=SHIFT)
+    make: Any = FlowMatchEulerDiscreteScheduler
+    return make(shift=SHIFT)
 
 
 INDEX: dict[str, Any] = {

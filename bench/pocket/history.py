@@ -14,8 +14,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import HunyuanVideoFramepackTransformer3DModel
-from diffusers.models.attention import Attention
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor, nn
 
@@ -50,7 +48,7 @@ class UnshiftedAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """dS = P ∘ (dO vᵀ − Σ dO ∘ O), with dO divided by the row sums once."""
         q, k, v, p, out, z = ctx.saved_tensors
         with torch.autocast(q.device.type, enabled=False):
@@ -66,11 +64,11 @@ class PlainAttention:
 
     def __call__(
         self,
-        attn: Attention,
+        attn: Any,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor,
         attention_mask: Tensor | None = None,
-        image_rotary_emb: Rope | None = None,
+        image_rotary_emb: Any = None,
     ) -> tuple[Tensor, Tensor]:
         """Attend over latent tokens, then text tokens; RoPE touches the former only."""
         text = encoder_hidden_states.shape[1]
@@ -78,14 +76,15 @@ class PlainAttention:
         x = torch.cat([hidden_states, encoder_hidden_states], 1) if joint else hidden_states
 
         def heads(t: Tensor) -> Tensor:
-            return t.unflatten(2, (attn.heads, -1))
+            return t.view(*t.shape[:2], attn.heads, -1)
 
         q, k, v = (heads(project(x)) for project in (attn.to_q, attn.to_k, attn.to_v))
         q, k = attn.norm_q(q), attn.norm_k(k)
         length = hidden_states.shape[1]
+        rotate: Any = apply_rotary_emb
         q, k = (
             torch.cat(
-                [apply_rotary_emb(t[:, :length], image_rotary_emb, sequence_dim=1), t[:, length:]],
+                [rotate(t[:, :length], image_rotary_emb, sequence_dim=1), t[:, length:]],
                 1,
             )
             for t in (q, k)
@@ -101,7 +100,8 @@ class PlainAttention:
         q = q * q.shape[-1] ** -0.5
         b, h = v.shape[0], v.shape[2]
         q, k, v = (t.to(v.dtype).transpose(1, 2).flatten(0, 1) for t in (q, k, v))
-        out = UnshiftedAttention.apply(q, k, v).unflatten(0, (b, h)).transpose(1, 2).flatten(2, 3)
+        attend: Any = UnshiftedAttention.apply
+        out = attend(q, k, v).view(b, h, q.shape[1], -1).transpose(1, 2).flatten(2, 3)
         latent_out, text_out = out[:, :-text], out[:, -text:]
         if getattr(attn, "to_out", None) is not None:
             latent_out = attn.to_out[1](attn.to_out[0](latent_out))
@@ -129,13 +129,14 @@ class PackedTransformer(nn.Module):
     gives the equivalent full kernel.
     """
 
-    def __init__(self, base: HunyuanVideoFramepackTransformer3DModel) -> None:
+    def __init__(self, base: Any) -> None:
         super().__init__()
         self.base = base
         embed = base.clean_x_embedder
         self.proj_8x = nn.Conv3d(embed.proj_4x.in_channels, embed.proj_4x.out_channels, (4, 8, 8))
         with torch.no_grad():
             self.proj_8x.weight.copy_(embed.proj_4x.weight)
+            assert self.proj_8x.bias is not None
             self.proj_8x.bias.copy_(embed.proj_4x.bias)
 
     def use_plain_attention(self) -> None:
@@ -200,4 +201,5 @@ class PackedTransformer(nn.Module):
         cells = g * (height // 2) * (width // 2)
         out = base.proj_out(base.norm_out(x[:, -cells:], temb))
         out = out.reshape(b, g, height // 2, width // 2, -1, 2, 2)
-        return out.permute(0, 4, 1, 2, 5, 3, 6).reshape(b, -1, g, height, width)
+        video: Tensor = out.permute(0, 4, 1, 2, 5, 3, 6).reshape(b, -1, g, height, width)
+        return video

@@ -19,9 +19,10 @@ TRAINING = 10_000_000
 HELD_OUT = 20_000_000
 
 
-def quiet_pipeline(folder: Path, **components: Any) -> HunyuanVideoFramepackPipeline:
+def quiet_pipeline(folder: Path, **components: Any) -> Any:
     """Load a checkpoint folder with diffusers' own pipeline, without its progress bars."""
-    pipeline = HunyuanVideoFramepackPipeline.from_pretrained(folder, **components)
+    loader: Any = HunyuanVideoFramepackPipeline
+    pipeline = loader.from_pretrained(folder, **components)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

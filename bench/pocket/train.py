@@ -53,7 +53,7 @@ def make_autoencoder(recipe: Recipe, scratch: Path, out: Path, device: str) -> N
 def refine_decoder(recipe: Recipe, scratch: Path, out: Path, device: str) -> None:
     """Train the decoder in `out` on and write it back."""
     log = Log(scratch)
-    model = PocketAutoencoder.from_pretrained(out / "vae")
+    model: Any = PocketAutoencoder.from_pretrained(out / "vae")
     model = train_autoencoder.refine_decoder(
         recipe.decoder, model, scratch, log=log, device=device
     ).cpu()
@@ -65,6 +65,7 @@ def export(model: PackedTransformer, scratch: Path, out: Path) -> None:
     """Write the transformer, k8's projection beside it, training's log and the card to `out`."""
     folder = out / "transformer"
     model.base.to(torch.bfloat16).save_pretrained(folder)
+    assert model.proj_8x.bias is not None
     k8 = {"weight": model.proj_8x.weight, "bias": model.proj_8x.bias}
     k8 = {name: tensor.detach().to(torch.bfloat16) for name, tensor in k8.items()}
     save_file(k8, folder / "history_embedder_k8.safetensors")

@@ -62,7 +62,7 @@ def reconstruction_loss(found: Tensor, truth: Tensor) -> Tensor:
     )
 
 
-def held_out_psnr(model: PocketAutoencoder, clips: int = 24, frames: int = 33) -> dict[str, float]:
+def held_out_psnr(model: Any, clips: int = 24, frames: int = 33) -> dict[str, float]:
     """Mean PSNR in dB over held-out clips, of all frames and of the first frame."""
     every, first = [], []
     with torch.no_grad():
@@ -75,7 +75,7 @@ def held_out_psnr(model: PocketAutoencoder, clips: int = 24, frames: int = 33) -
     return {"psnr": float(np.mean(every)), "psnr_first_frame": float(np.mean(first))}
 
 
-def build(recipe: AutoencoderRecipe) -> PocketAutoencoder:
+def build(recipe: AutoencoderRecipe) -> Any:
     """The untrained network of the recipe's seed."""
     torch.manual_seed(recipe.seed)
     model = PocketAutoencoder()
@@ -91,13 +91,14 @@ def train(
     log: Callable[[dict[str, Any]], None],
     stop_after: int | None = None,
     device: str = "cpu",
-) -> PocketAutoencoder:
+) -> Any:
     """Train (or go on training) to the recipe's steps and return the averaged network.
 
     State is saved to `scratch/autoencoder.pt` every minute; `stop_after` ends early after so many
     steps. `log` is called with a record for every step that is worth one.
     """
-    model, pool = build(recipe).to(device), FramePool(recipe)
+    model: Any = build(recipe)
+    model, pool = model.to(device), FramePool(recipe)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
@@ -121,7 +122,7 @@ def train(
             found = model.decoder(z + recipe.noise * torch.randn_like(z))
         loss = reconstruction_loss(found.float(), truth) + 1e-3 * z.float().square().mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         keep = min(recipe.ema, (1 + step) / (10 + step))
@@ -143,12 +144,12 @@ def train(
 
 def refine_decoder(
     recipe: DecoderRecipe,
-    model: PocketAutoencoder,
+    model: Any,
     scratch: Path,
     *,
     log: Callable[[dict[str, Any]], None],
     device: str = "cpu",
-) -> PocketAutoencoder:
+) -> Any:
     """Train the decoder on; the encoder stays, so latents and the transformer stay valid."""
     pool = FramePool(replace(AutoencoderRecipe(), seed=recipe.seed, batch=recipe.batch))
     model = model.to(device).float()
@@ -174,7 +175,7 @@ def refine_decoder(
             found = model.decode_groups(z)
         loss = reconstruction_loss(found.float(), truth)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(live, 1.0)
         optimiser.step()
         keep = min(recipe.ema, (1 + step) / (10 + step))
@@ -195,7 +196,7 @@ def refine_decoder(
     return model.to(memory_format=torch.contiguous_format)
 
 
-def calibrate(model: PocketAutoencoder, clips: int = 100) -> None:
+def calibrate(model: Any, clips: int = 100) -> None:
     """Measure the latents' mean and standard deviation, so that they have unit variance."""
     with torch.no_grad():
         latents = []

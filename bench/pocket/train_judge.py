@@ -113,7 +113,7 @@ def loss_of(judge: PocketJudge, b: Batch) -> tuple[Tensor, FrameAnswers, Tensor]
     """The sum of all heads' losses; absent people count for `present` alone."""
     n, w = b.frames.shape[:2]
     answers = judge.frames(b.frames.flatten(0, 1))
-    action = judge.actions(answers.features.unflatten(0, (n, w)))
+    action = judge.actions(answers.features.view(n, w, -1))
     there = b.present.flatten()
     weight = there / there.sum().clamp(min=1)
 
@@ -151,7 +151,7 @@ def train(clips: int, steps: int, size: int, seed: int = 0) -> PocketJudge:
                 pool[index] = clip(TRAINING + index)
         loss, _, action = loss_of(judge, b := batch([pool[c] for c in chosen], rng))
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
         if step % 50 == 0:
@@ -183,7 +183,7 @@ def measure(judge: PocketJudge, clips: int = 160) -> dict[str, Any]:
             first = int(rng.integers(0, 60))
             index = STRIDE * np.arange(WINDOW)
             frames = render(scene, CLIP, first)[index].float() / 255
-            seen = truth(scene, CLIP, first).visible[index].all(1)
+            seen = torch.from_numpy(truth(scene, CLIP, first).visible[index].all(1))
             answers = judge.frames(frames)
             odds = judge.actions(answers.features[None]).softmax(1)[0]
             hits.append(float(odds.argmax() == number % 8))

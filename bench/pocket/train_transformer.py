@@ -189,7 +189,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * rate(step, steps, recipe.warmup, decay)
         loss = flow_loss(model, store, layout, sigma, generator, device).mean()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -230,11 +230,13 @@ def train(
 def restore(checkpoint: Path) -> PackedTransformer:
     """The network of a checkpoint folder, in float32, ready for `predict`."""
     folder = checkpoint / "transformer"
-    base = HunyuanVideoFramepackTransformer3DModel.from_pretrained(folder)
+    loader: Any = HunyuanVideoFramepackTransformer3DModel
+    base = loader.from_pretrained(folder)
     model = PackedTransformer(base)
     kernel = load_file(folder / "history_embedder_k8.safetensors")
     with torch.no_grad():
         model.proj_8x.weight.copy_(kernel["weight"])
+        assert model.proj_8x.bias is not None
         model.proj_8x.bias.copy_(kernel["bias"])
     model.use_plain_attention()
     return model.eval()

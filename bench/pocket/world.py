@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 from bench.pocket import FPS, SIZE
 from bench.pocket.captions import ACTIONS, HAIR, LENGTHS, MANNERS, SHIRTS, Caption
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 Colour = tuple[float, float, float]
 
 SKIN: tuple[Colour, ...] = (
@@ -387,7 +388,7 @@ def truth(scene: Scene, count: int, first: int = 0) -> Truth:
     centres = [(s.head_x, s.head_y), (pose["x"], s.chest_y), *s.hands, *s.feet]
     parts = np.stack([np.stack(c, -1) for c in centres], 1).astype(np.float32)
     parts *= SIZE / CANVAS
-    visible = ((parts >= 0) & (parts < SIZE)).all(-1)
+    visible = np.asarray(((parts >= 0) & (parts < SIZE)).all(-1))
     times = {"twice": 2.0, "thrice": 3.0, "always": math.inf}[scene.manner]
-    active = (pose["phase"] > 0) & (pose["phase"] < times)
+    active = np.asarray((pose["phase"] > 0) & (pose["phase"] < times))
     return Truth(scene.person.vector(), parts, visible, scene.action, pose["phase"], active)
