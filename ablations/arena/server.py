@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,9 @@ def run(cfg: Mapping[str, Any], say: gallery.Say = _say) -> None:
             timeout_graceful_shutdown=5,
             lifespan="off",
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # raised again once everything is closed in order
+            uvicorn.Server(config).run(sockets=[listener])
+        say("stopped; all votes are stored")
 
 
 @contextmanager

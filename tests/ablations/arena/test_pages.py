@@ -433,6 +433,16 @@ def server(study: Path) -> Iterator[Server]:
     running.stop()
 
 
+def test_ctrl_c_ends_in_order(server: Server) -> None:
+    server.stop()
+    assert server.process is not None
+    assert server.process.returncode == 0
+    log = server.log.read_text()
+    assert "stopped; all votes are stored" in log
+    assert "Traceback" not in log
+    assert f"raters: http://localhost:{server.port}/" in log
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_form_of_ten_megabytes_is_refused_before_it_is_read(
     server: Server, chunked: bool
