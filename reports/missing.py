@@ -47,13 +47,14 @@ def _scores(analysis: Analysis) -> Iterator[str]:
     if unscored := int((done & ~having).sum()):
         yield f"{unscored} of {int(done.sum())} videos have no scores; run stage=score again"
     absent = [c for c in analysis.paper if not np.isfinite(analysis.measured.of(c)).any()]
-    never = [c.title for c in absent if not c.fingerprint and not _reasons(analysis, c)]
-    if never:
-        yield f"never measured: {_list(never)}"
     told: dict[str, list[str]] = {}
     for column in absent:
-        for reason in list(_reasons(analysis, column))[:1]:
-            told.setdefault(reason, []).append(column.title)
+        reasons = list(_reasons(analysis, column))
+        # An unavailable metric says so once, for the whole video, and not for its drift.
+        reasons += [r for c in absent if c.metric == column.metric for r in _reasons(analysis, c)]
+        told.setdefault(reasons[0] if reasons else "", []).append(column.title)
+    if never := told.pop("", []):
+        yield f"never measured: {_list(never)}"
     for reason, titles in told.items():
         yield f"no value of {_list(titles)} ({reason})"
     for column in analysis.scored:

@@ -142,6 +142,20 @@ def test_an_unavailable_metric_tells_its_reason(tmp_path: Path) -> None:
     )
 
 
+def test_an_unavailable_metric_needs_to_say_so_only_once(tmp_path: Path) -> None:
+    def rows(record: CellRecord, found: Rows) -> Rows:
+        kept = [row for row in found if row["metric"] != "anatomy" or row["segment"] == "all"]
+        for row in kept:
+            if row["metric"] == "anatomy":
+                row |= {"value": None, "status": "unavailable", "reason": "not here"}
+        return kept
+
+    study = plant(tmp_path / "s", TWO, prompts=2, seeds=1, curves=False, rows=rows)
+    analysis = analysis_of(study)
+    assert says(analysis, "no value of Anatomy, ΔAnatomy (unavailable: not here)")
+    assert not says(analysis, "never measured")
+
+
 def test_too_few_prompts_for_significance_is_told(tmp_path: Path) -> None:
     study = plant(tmp_path / "s", TWO, prompts=4, seeds=2, curves=False)
     assert says(analysis_of(study), "no sign-flip p can fall below 0.125")
