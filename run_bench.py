@@ -244,15 +244,20 @@ def expanded(words: list[str]) -> list[str]:
     flags, more = [], []
     if "stage=demo" in words and not any("ablation=" in word for word in words):
         more.append("+ablation=demo")
-    if {"hydra/launcher=slurm", "hydra/launcher=processes"} & {*words}:
+    shown = {"--cfg", "-c", "--info", "-i"} & {*words}
+    if not shown and {"hydra/launcher=slurm", "hydra/launcher=processes"} & {*words}:
         given = [word.removeprefix("workers=") for word in words if word.startswith("workers=")]
         count = given[-1] if given else "2"
         if "-m" not in words and "--multirun" not in words:
             flags.append("--multirun")
-        more += [f"workers={count}", f"worker=range({count})"]
+        more += [f"worker=range({count})"] if given else [f"worker=range({count})", "workers=2"]
         if "hydra/launcher=slurm" in words:
             more += ["claims.wait=false"]
-    return [words[0], *flags, *words[1:], *more]
+    if not more:
+        return words
+    # argparse wants all overrides side by side
+    first = next(n for n, word in enumerate(words) if n and "=" in word and word[0] != "-")
+    return [words[0], *flags, *words[1:first], *more, *words[first:]]
 
 
 def main() -> None:

@@ -137,7 +137,8 @@ def register() -> None:
     """Make the schema known to Hydra; `conf/config.yaml` and the groups build on it."""
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("minutes", minutes, replace=True)
-    OmegaConf.register_new_resolver("sbatch", sbatch, replace=True)
+    OmegaConf.register_new_resolver("gres", gres, replace=True)
+    OmegaConf.register_new_resolver("gib", gib, replace=True)
 
 
 def minutes(time: str) -> int:
@@ -158,7 +159,21 @@ def minutes(time: str) -> int:
     return int(days or 0) * 1440 + hours * 60 + mins + (seconds > 0)
 
 
-def sbatch(gpus: int, memory: str | None) -> dict[str, str]:
-    """GPUs and memory of a job as sbatch options; what is not asked for is left out."""
-    options = {"gres": f"gpu:{gpus}" if gpus else None, "mem": memory}
-    return {key: value for key, value in options.items() if value}
+def gres(gpus: int) -> str | None:
+    """GPUs of a job as sbatch's generic resource; None for none."""
+    return f"gpu:{gpus}" if gpus else None
+
+
+def gib(memory: str | None) -> float | None:
+    """SLURM's memory (512M, 32G, 1T; a bare number is MiB) in GiB; None stays None.
+
+    Example:
+        >>> [gib(memory) for memory in ("32G", "512M", "1T", "1024", None)]
+        [32.0, 0.5, 1024.0, 1.0, None]
+    """
+    if not memory:
+        return None
+    units = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 1024.0}
+    unit = str(memory)[-1].upper()
+    number = float(str(memory)[:-1] if unit in units else memory)
+    return number * units.get(unit, 2**-10)

@@ -148,6 +148,32 @@ def test_plans_are_printed_for_every_variant_of_a_multirun_and_litter_nothing(
     assert [path for path in files(tmp_path) if not path.endswith("multirun.yaml")] == []
 
 
+def test_a_launcher_of_processes_starts_workers_of_one_study(tmp_path: Path) -> None:
+    done = run_bench(
+        "stage=plan", "json=true", "hydra/launcher=processes", "workers=2", "study=study",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    plans = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(plans) == 2
+    assert plans[0] == plans[1]
+    failing = run_bench(
+        "stage=status", "hydra/launcher=processes", "workers=2", "study=none", cwd=tmp_path
+    )
+    assert failing.returncode == 1
+
+
+def test_the_slurm_launcher_takes_the_cluster_keys(tmp_path: Path) -> None:
+    done = run_bench(
+        "hydra/launcher=slurm", "cluster.gpus=2", "cluster.memory=64G", "cluster.time=1-00:00:00",
+        "cluster.partition=long", "study=study", "--cfg", "hydra", "--resolve", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for line in ("gres: gpu:2", "mem_gb: 64.0", "timeout_min: 1440", "partition: long",
+                 "submitit_folder: study/logs/%j"):  # fmt: skip
+        assert f"    {line}\n" in done.stdout
+
+
 def test_existing_videos_become_cells(media: Path, tmp_path: Path) -> None:
     for name in ("ours/bikes.mp4", "theirs/bikes_3.mp4"):
         target = tmp_path / "videos" / name
