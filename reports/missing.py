@@ -49,10 +49,10 @@ def _scores(analysis: Analysis) -> Iterator[str]:
     absent = [c for c in analysis.paper if not np.isfinite(analysis.measured.of(c)).any()]
     told: dict[str, list[str]] = {}
     for column in absent:
-        reasons = list(_reasons(analysis, column))
+        own = [*_reasons(analysis, column)]
         # An unavailable metric says so once, for the whole video, and not for its drift.
-        reasons += [r for c in absent if c.metric == column.metric for r in _reasons(analysis, c)]
-        told.setdefault(reasons[0] if reasons else "", []).append(column.title)
+        own += [r for c in absent if c.metric == column.metric for r in _reasons(analysis, c)]
+        told.setdefault(own[0] if own else "", []).append(column.title)
     if never := told.pop("", []):
         yield f"never measured: {_list(never)}"
     for reason, titles in told.items():
