@@ -5,6 +5,7 @@ mappings that their own packages check, so that a new generator or metric set st
 one YAML.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,16 +165,16 @@ def gres(gpus: int) -> str | None:
     return f"gpu:{gpus}" if gpus else None
 
 
-def gib(memory: str | None) -> float | None:
-    """SLURM's memory (512M, 32G, 1T; a bare number is MiB) in GiB; None stays None.
+def gib(memory: str | None) -> int | None:
+    """SLURM's memory (512M, 32G, 1T; a bare number is MiB) in whole GiB; None stays None.
 
     Example:
-        >>> [gib(memory) for memory in ("32G", "512M", "1T", "1024", None)]
-        [32.0, 0.5, 1024.0, 1.0, None]
+        >>> [gib(memory) for memory in ("32G", "512M", "1T", "2048", None)]
+        [32, 1, 1024, 2, None]
     """
     if not memory:
         return None
     units = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 1024.0}
     unit = str(memory)[-1].upper()
     number = float(str(memory)[:-1] if unit in units else memory)
-    return number * units.get(unit, 2**-10)
+    return math.ceil(number * units.get(unit, 2**-10))

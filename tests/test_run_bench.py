@@ -166,10 +166,10 @@ def test_a_launcher_of_processes_starts_workers_of_one_study(tmp_path: Path) -> 
 def test_the_slurm_launcher_takes_the_cluster_keys(tmp_path: Path) -> None:
     done = run_bench(
         "hydra/launcher=slurm", "cluster.gpus=2", "cluster.memory=64G", "cluster.time=1-00:00:00",
-        "cluster.partition=long", "study=study", "--cfg", "hydra", "--resolve", cwd=tmp_path,
+        "cluster.partition=long", "study=study", "--cfg", "all", "--resolve", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for line in ("gres: gpu:2", "mem_gb: 64.0", "timeout_min: 1440", "partition: long",
+    for line in ("gres: gpu:2", "mem_gb: 64", "timeout_min: 1440", "partition: long",
                  "submitit_folder: study/logs/%j"):  # fmt: skip
         assert f"    {line}\n" in done.stdout
 
