@@ -1,0 +1,32 @@
+"""The weight-free metrics see their damages; `make validity` asks all of them on all clips."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from metrics import registry, validity
+
+FREE = [ladder for ladder in validity.LADDERS if not registry.build(ladder.backend).weights]
+
+
+@pytest.mark.parametrize("ladder", FREE, ids=lambda ladder: ladder.name)
+def test_rising_damage_moves_the_metric_that_should_see_it(ladder):
+    metric = registry.build(ladder.backend)
+    metric.load("cpu")
+    climb = validity.climb(replace(ladder, frames=27), "carphone_pristine", metric)
+    assert climb.rank >= validity.MONOTONE
+    assert climb.drift_rank >= validity.MONOTONE
+    assert climb.start_is_unchanged
+
+
+def test_every_damage_of_the_page_was_climbed_and_holds():
+    records = json.loads((validity.IMAGES / "validity.json").read_text(encoding="utf-8"))
+    climbed = {(record["damage"], record["clip"]) for record in records}
+    assert climbed == {(ladder.name, clip) for ladder in validity.LADDERS for clip in ladder.clips}
+    assert all(climb.holds for climb in validity.merged([]))
+
+
+def test_a_ladder_that_does_not_move_has_no_rank():
+    assert validity.spearman((0, 1, 2), (0.5, 0.5, 0.5)) == 0.0
+    assert validity.spearman((0, 1, 2), (0.1, 0.2, 0.9)) == 1.0
