@@ -18,13 +18,13 @@
   const APART = 0.08; // seconds between the two before one is moved
   const REST = 350; // milliseconds on the last frame before the next round
   const watched = new Map(videos.map((video) => [video, 0]));
+  const place = new Map(videos.map((video) => [video, 0])); // where each was last looked at
   let wanted = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   let running = false; // whether both play just now
   let scrubbing = false;
   let resting = 0;
   let open = false;
   let sent = false;
-  let before = performance.now();
 
   const known = () => videos.every((video) => Number.isFinite(video.duration) && video.duration > 0);
   const length = () => (known() ? Math.max(left.duration, right.duration) : 0);
@@ -42,12 +42,27 @@
     scrub.setAttribute("aria-valuetext", `${now.toFixed(1)} of ${all.toFixed(1)} seconds`);
   }
 
+  function put(video, seconds) {
+    video.currentTime = seconds;
+    place.set(video, seconds);
+  }
+
+  // Counts what has played since the last look; what was jumped over is not watched.
+  function count() {
+    for (const video of videos) {
+      const passed = video.currentTime - place.get(video);
+      if (!video.seeking && passed > 0) watched.set(video, watched.get(video) + passed);
+      place.set(video, video.currentTime);
+    }
+  }
+
   function seek(seconds) {
+    count();
     clearTimeout(resting);
     resting = 0;
     for (const video of videos) {
       if (Number.isFinite(video.duration)) {
-        video.currentTime = Math.max(0, Math.min(seconds, video.duration));
+        put(video, Math.max(0, Math.min(seconds, video.duration)));
       }
     }
     drive();
@@ -81,7 +96,7 @@
   function covered(video) {
     let sum = 0;
     for (let i = 0; i < video.played.length; i++) sum += video.played.end(i) - video.played.start(i);
-    return sum >= video.duration - Math.max(0.2, 0.05 * video.duration);
+    return sum >= video.duration - Math.max(0.1, 0.05 * video.duration);
   }
 
   function unlock() {
@@ -93,20 +108,16 @@
     say("You can answer now, or go on watching.");
   }
 
-  function tick(now) {
-    const passed = Math.min(0.25, (now - before) / 1000);
-    before = now;
+  function tick() {
     if (known()) {
-      for (const video of videos) {
-        if (running && !video.paused && !video.ended) watched.set(video, watched.get(video) + passed);
-      }
+      count();
       const lead = leader();
       const other = lead === left ? right : left;
       if (lead.ended && wanted && !resting && !scrubbing) {
         resting = setTimeout(() => seek(0), REST);
       } else if (running && !other.ended && !other.seeking && !lead.seeking) {
         const target = Math.min(lead.currentTime, other.duration);
-        if (Math.abs(other.currentTime - target) > APART) other.currentTime = target;
+        if (Math.abs(other.currentTime - target) > APART) put(other, target);
       }
       drive();
       unlock();
@@ -154,6 +165,7 @@
       return;
     }
     sent = true;
+    count();
     form.elements.watched_left.value = watched.get(left).toFixed(3);
     form.elements.watched_right.value = watched.get(right).toFixed(3);
     document.body.classList.add("sent");

@@ -46,11 +46,11 @@ def test_what_was_acknowledged_survives_kills(study: Path, database: str | None)
         stop = asyncio.Event()
         going = asyncio.create_task(gather(server.port, 12, think=HASTE, spread=0.2, stop=stop))
         dice = random.Random(0)
-        for _ in range(3):
-            await asyncio.sleep(dice.uniform(1.0, 2.0))
+        for _ in range(2):
+            await asyncio.sleep(dice.uniform(0.8, 1.3))
             server.kill()
             await asyncio.to_thread(server.start)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.0)
         stop.set()
         return await going
 
