@@ -221,7 +221,7 @@ def autoencoder_digest(checkpoint: str) -> str:
 
 def digest(codes: Tensor) -> str:
     """16 hex digits of the codes' bytes."""
-    return hashlib.sha256(codes.contiguous().numpy().tobytes()).hexdigest()[:16]
+    return hashlib.sha256(codes.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bench.codebook import digest as codes_digest
 from bench.errors import UserError
 from bench.generators import checkpoint as ckpt
 from bench.generators.base import ContextFrames, Denoised, OnStep, Request, Settings
@@ -215,6 +216,9 @@ class FramePack:
             kernels, (base[0], base[1]), trained_projections(self._transformer_folder())
         )
         kept = {key: value for key, value in values.items() if value is not None}
+        if variant.discrete is not None:
+            codes = self._codes(variant)
+            kept["codebook"] = f"K={len(codes)} {codes_digest(codes)}"
         unseen = [*untrained, *unseen_treatments(variant)]
         self._settings = Settings(kept, tuple(x for x in unseen if x not in config.trained))
         if self.device.startswith("cuda"):

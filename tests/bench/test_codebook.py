@@ -76,6 +76,7 @@ def test_the_command_makes_a_codebook_with_which_every_named_variant_runs(
         assert isinstance(found, Rollout)
         assert found.record["tokens_per_section"] == made.tokens_per_section
         assert "+D" in found.record["untrained"]
+        assert found.record["generator"]["codebook"] == f"K=8 {codebook.digest(codes)}"
 
 
 def test_the_pocket_models_codebooks_belong_to_its_autoencoder() -> None:
