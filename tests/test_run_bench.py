@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,28 @@ def test_plans_are_printed_for_every_variant_of_a_multirun_and_litter_nothing(
     plans = [json.loads(line) for line in done.stdout.splitlines()]
     assert [plan["variant"] for plan in plans] == names.split(",")
     assert [path for path in files(tmp_path) if not path.endswith("multirun.yaml")] == []
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_continue(tmp_path: Path) -> None:
+    (tmp_path / "suite.csv").write_text("id,text\na,one\nb,two\n")
+    arguments = ["study=study", "prompts=file", "prompts.file=suite.csv", "seeds=[0,1,2]"]
+    command = [sys.executable, str(ROOT / "tests/cluster/worker.py"), *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = ""
+    while ": done, " not in said:
+        said = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait() == 130
+    assert "of 6 cells of study=study are finished; run the same command to continue" in rest
+    assert not (tmp_path / "study" / "claims").exists()
+    state = run_bench("stage=status", "study=study", cwd=tmp_path)
+    assert state.returncode == 1
+    assert "not begun" in state.stdout
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert "all 6 cells are finished" in again.stdout
 
 
 def test_a_launcher_of_processes_starts_workers_of_one_study(tmp_path: Path) -> None:

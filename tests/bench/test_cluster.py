@@ -13,6 +13,7 @@ from bench import cluster
 from bench.cluster_simulation import Cluster, play, report
 from bench.config import Cluster as Options
 from bench.config import minutes
+from bench.errors import UserError
 from bench.stages.submit import forget
 from bench.study import CellError, CellRecord, Study
 
@@ -58,6 +59,27 @@ def test_forgetting_failures_makes_them_pending_and_keeps_the_rest(tmp_path: Pat
         cell.write(record)
     assert forget(study, cells[1:]) == 2
     assert list(study.states().values()) == ["done", "pending", "pending"]
+
+
+def test_without_slurm_submitting_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="no sbatch on this machine"):
+        cluster.submit(Study.create(tmp_path / "study"), OPTIONS, [], 3)
+
+
+def test_a_submission_is_remembered_with_its_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\ncat > /dev/null\necho '42;cluster'\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
+    study = Study.create(tmp_path / "study")
+    made = cluster.submit(study, OPTIONS | {"jobs": 8}, ["variant=td_f1k1_g9"], 3)
+    assert (made.job, made.jobs) == ("42", 3)  # never more jobs than pieces of work
+    assert cluster.submissions(study) == [made]
+    assert "--array=0-2" in (study.path / "logs" / "42.sh").read_text()
 
 
 SMALL = Cluster(cells=2000, workers=16, lifetime=1e12)

@@ -138,6 +138,26 @@ def test_an_array_of_jobs_makes_a_study_and_a_second_submission_starts_none(
     assert len(slurm.completed()) == before
 
 
+def test_a_pocket_study_is_generated_and_scored_by_jobs_and_reported(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    pocket = [
+        "generator.steps=2", "prompts.limit=2", "sampler=[vanilla,inverted]", "video.seconds=2",
+        "threads=1",
+    ]  # fmt: skip
+    scoring = ["metrics=lite", "metrics.backends=[frame-difference,lab-moments]"]
+    submit(slurm, study, *pocket, *scoring, "metrics.unavailable={}", "offline=true")
+    serial = tmp_path / "serial"
+    assert run(ROOT / "run_bench.py", *pocket, f"study={serial}").returncode == 0
+    slurm.wait_for_jobs(600)
+    assert videos(study) == videos(serial)
+    assert len(videos(study)) == len(list(study.glob("cells/*/*/scores.parquet"))) == 4
+    done = run(ROOT / "run_bench.py", "stage=report", f"study={study}")
+    assert done.returncode == 0, done.stderr
+    assert (study / "report" / "index.html").exists()
+
+
 def test_cancelled_jobs_killed_workers_and_a_lost_node_lose_nothing(
     slurm: Slurm, work: list[str], serial: dict[str, bytes], tmp_path: Path
 ) -> None:
