@@ -81,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; the exit status says whether all claims held."""
     parser = argparse.ArgumentParser(description="Measure the generator.")
     parser.add_argument("--checkpoint", type=Path, help="folder in diffusers' layout")
-    parser.add_argument("--height", type=int, default=96)
-    parser.add_argument("--width", type=int, default=96)
+    parser.add_argument("--height", type=int, default=64)
+    parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--steps", type=int, default=8, help="diffusion steps per section")
     parser.add_argument("--rounds", type=int, default=3, help="paired repetitions")
     parser.add_argument("--skip-full", action="store_true", help="leave out full history's times")
