@@ -32,8 +32,8 @@ def _verdicts(found: tuple[Claim, ...]) -> Table:
             "other model.",
             "Supported: every deciding part's 95 % interval, clustered by prompt or rater, lies on "
             "the claimed side. Contradicted: one lies on the other side, corrected for the number "
-            "of parts. Each claim by itself; with eight, one in three studies without any effect "
-            "decides one by chance.",
+            "of parts. Each claim by itself; with eight, up to one in three studies without "
+            "effects decides one by chance.",
             "How many would decide: with four chances in five, the effect being what it seems.",
         ),
     )
