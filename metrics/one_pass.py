@@ -5,8 +5,10 @@ as there are cores while the next chunk is decoded. What one metric raises ends 
 """
 
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import repeat
 
 from metrics.base import (
@@ -131,11 +133,33 @@ class MetricRun:
 
 def run(runs: Sequence[MetricRun], chunks: Iterable[Chunk], threads: int | None = None) -> None:
     """Give every chunk to every run. The next chunk is decoded while this one is measured."""
-    threads = threads or max(1, min(len(runs), os.cpu_count() or 1))
+    cores = os.cpu_count() or 1
+    threads = threads or max(1, min(len(runs), cores))
     stream = iter(chunks)
-    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as decoder:
+    with (
+        _share_of_cores(max(1, cores // threads)) as share,
+        ThreadPoolExecutor(threads, initializer=share) as pool,
+        ThreadPoolExecutor(1) as decoder,
+    ):
         coming: Future[Chunk | None] = decoder.submit(next, stream, None)
         while (chunk := coming.result()) is not None:
             coming = decoder.submit(next, stream, None)
             for _ in pool.map(MetricRun.update, runs, repeat(chunk)):
                 pass
+
+
+@contextmanager
+def _share_of_cores(each: int) -> Iterator[Callable[[], None]]:
+    """What a thread of the pool begins with: torch may use that many cores in it.
+
+    Left alone every thread's networks would use all cores, and wait for each other at every layer.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield lambda: None
+        return
+    before = torch.get_num_threads()
+    try:
+        yield lambda: torch.set_num_threads(min(each, before))
+    finally:
+        torch.set_num_threads(before)
