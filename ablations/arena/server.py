@@ -49,9 +49,14 @@ def opened(study: Path, settings: Settings, say: gallery.Say = _say) -> Iterator
     Raises:
         UserError: about the study, the database or another arena that serves it.
     """
-    shown = gallery.prepare(
-        study, control_videos=settings.control_videos, seed=settings.seed, say=say
-    )
+    try:
+        shown = gallery.prepare(
+            study, control_videos=settings.control_videos, seed=settings.seed, say=say
+        )
+    except OSError as error:
+        raise UserError(
+            f"study={study}: the copies for raters cannot be written ({error.strerror or error})"
+        ) from error
     folder = study / ".arena"
     with _held(folder, study):
         seals = Seals(kept(folder / "secret"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -137,9 +137,6 @@ class Settings(BaseModel):
     def secure(self) -> bool:
         """Whether raters come by https, so that cookies may insist on it."""
         return bool(self.public_url and self.public_url.startswith("https://"))
-
-
-Config = Annotated[Any, "omegaconf.DictConfig or mapping with `study` and `arena`"]
 
 
 def read(values: Mapping[str, Any] | None) -> Settings:

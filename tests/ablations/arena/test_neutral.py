@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from ablations.arena import gallery, neutral
+from ablations.arena.server import opened
+from ablations.arena.settings import Settings
 from bench.errors import UserError
 from tests.ablations.arena import studies
 
@@ -127,6 +129,18 @@ def test_variants_that_never_meet_are_refused(tmp_path: Path) -> None:
         (study / "cells" / name / "p-2_7" / "cell.json").unlink(missing_ok=True)
     with pytest.raises(UserError, match="share no prompt and seed"):
         gallery.prepare(study)
+
+
+def test_no_room_for_the_copies_is_one_line(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(neutral, "neutral", full)
+    with (
+        pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"),
+        opened(study, Settings(), lambda line: None),
+    ):
+        pass
 
 
 def test_an_image_outside_the_study_is_not_shown(study: Path) -> None:

@@ -425,6 +425,17 @@ def test_another_host_name_is_not_answered_on_loopback(open_arena: Open, visit: 
     assert rater.get("/", headers={"host": "[::1]:8008"}).status_code == 200
 
 
+def test_a_body_that_grows_too_large_without_saying_so_is_refused(
+    open_arena: Open, visit: Visit
+) -> None:
+    rater = visit(open_arena()).begin()
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    pieces = (b"a" * 10_000 for _ in range(1000))
+    answer = rater.client.post("/vote", content=pieces, headers=kind)
+    assert answer.status_code == 413
+    assert "larger than any vote" in answer.text
+
+
 @pytest.fixture
 def server(study: Path) -> Iterator[Server]:
     running = Server(study, free_port(), {"control_videos": 0})
