@@ -20,6 +20,7 @@ test: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench.speed
+	$(BIN)/python -m reports.speed
 	$(BIN)/python -m metrics.speed
 
 validity: $(READY)
