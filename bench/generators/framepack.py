@@ -240,8 +240,8 @@ class FramePack:
         if key not in books:
             have = f"there are {', '.join(books)}" if books else "none are configured"
             raise UserError(
-                f"{variant.name}: +D needs a codebook: set generator.codebooks.{key or 'K'} to a "
-                f"file of codes; {have}"
+                f"{variant.name}: +D needs a codebook: give "
+                f"+generator.codebooks.{key or 'K'}=FILE; {have}"
             )
         path = Path(books[key])
         if not path.is_file() and (ROOT / path).is_file():
