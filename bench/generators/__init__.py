@@ -32,7 +32,7 @@ def build(config: Mapping[str, Any]) -> Generator:
         options = {name: value for name, value in config.items() if name != "kind"}
         kind = config.get("kind")
         if kind not in KINDS:
-            raise UserError(f"generator.kind: {kind!r} is not one of {', '.join(KINDS)}")
+            raise UserError(f"generator.kind: {kind!r} is not one of {', '.join(KINDS)}, folder")
         make: Callable[[Mapping[str, Any]], Generator] = import_module(KINDS[kind]).build
         _built.clear()  # two 13B models do not fit where one does
         _built[key] = make(options)
