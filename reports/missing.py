@@ -62,7 +62,7 @@ def _scores(analysis: Analysis) -> Iterator[str]:
         if reasons:
             count = sum(reasons.values())
             common = max(reasons, key=lambda reason: reasons[reason])
-            yield f"{column.title} has no value for {count} videos (most often {common})"
+            yield f"{column.title} has no value for {_videos(count)} (most often {common})"
 
 
 def _reasons(analysis: Analysis, column: Column) -> dict[str, int]:
@@ -117,6 +117,10 @@ def _sizes(analysis: Analysis) -> Iterator[str]:
         )
     if len(analysis.variants) == 1:
         yield "one variant only: there is nothing to compare"
+
+
+def _videos(count: int) -> str:
+    return f"{count} video" + ("" if count == 1 else "s")
 
 
 def _list(names: list[str], most: int = 6) -> str:

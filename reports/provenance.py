@@ -11,6 +11,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -72,10 +73,11 @@ def facts(analysis: Analysis) -> list[tuple[str, str]]:
 
 
 def _metrics(analysis: Analysis) -> str:
+    measured = analysis.measured
     return "; ".join(
         f"{column.title} by {column.backend} {column.fingerprint}"
-        for column in analysis.measured.columns
-        if column.segment == "all" and column.backend
+        for column in measured.columns
+        if column.segment == "all" and np.isfinite(measured.of(column)).any()
     )
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from reports.analysis import Analysis
 from reports.plots.figure import Plot
 from reports.plots.style import FAINT, INK, MONO, look
+from reports.statistics import Estimate
 
 ROW = 0.27
 """Inches a variant."""
@@ -29,7 +30,7 @@ def drift(analysis: Analysis) -> Plot | None:
         rows(panel, number)
         panel.set_title(column.title)
         panel.set_xlabel("percent points" if column.scale == 100.0 else column.unit)
-        panel.set_xlim(left=0)
+        panel.set_xlim(0, reach([analysis.estimate(e, column) for e in analysis.variants]))
     names(panels[0], [entrant.name for entrant in analysis.variants])
     return Plot(
         "drift",
@@ -72,6 +73,17 @@ def ratings(analysis: Analysis) -> Plot | None:
         "Further right is better.",
         figure,
     )
+
+
+def reach(found: list[Estimate]) -> float:
+    """The right end of an axis from 0: all values, and intervals up to three times the largest."""
+    values = np.array([one.value for one in found])
+    ends = np.array([one.high for one in found])
+    if not np.isfinite(values).any():
+        return 1.0
+    largest = max(float(np.nanmax(values)), 1e-9)
+    high = float(np.nanmax(ends)) if np.isfinite(ends).any() else largest
+    return 1.06 * max(largest, min(high, 3 * largest))
 
 
 def dot(

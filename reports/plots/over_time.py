@@ -1,7 +1,8 @@
 """Quality over time: each metric's curve per variant, with bands and section joints.
 
 Curves of many cells are brought to a common axis first: every cell's values are averaged in
-`POINTS` equal parts of its video. The band is pointwise, clustered by prompt like every interval.
+equal parts of its video, each long enough to hold two values. The band is pointwise, clustered by
+prompt like every interval.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from reports.plots.style import FAINT, look
 from reports.statistics.clusters import Floats, t_quantile
 
 POINTS = 40
-"""Parts of a video; at 30 fps and 5 s about a tenth of a second each."""
+"""At most so many parts of a video; at 30 fps and 5 s about a tenth of a second each."""
+LEAST_POINTS = 8
+"""At least so many, however few values a curve has."""
 MOST_VARIANTS = 8
 """Lines that a panel holds without becoming a thicket."""
 MOST_CELLS = 64
@@ -40,9 +43,11 @@ def over_time(analysis: Analysis) -> Plot | None:
     figure = Figure(figsize=(10.5, 2.6 * down + 0.25 * len(shown) + 0.2), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False).ravel()
     seconds = _seconds(analysis, cells)
-    axis = (np.arange(POINTS) + 0.5) / POINTS * (seconds or 100.0)
     for panel, column in zip(panels, columns, strict=False):
-        binned = binned_curves(curves, column)
+        points = parts_of(curves, column)
+        axis = (np.arange(points) + 0.5) / points * (seconds or 100.0)
+        binned = binned_curves(curves, column, points)
+        seen: list[tuple[Floats, Floats, Floats]] = []
         for entrant in shown:
             place = analysis.variants.index(entrant)
             drawn = look(place)
@@ -51,17 +56,21 @@ def over_time(analysis: Analysis) -> Plot | None:
                 continue
             values = column.scale * np.stack([binned[row] for row in rows])
             middle, low, high = band(values, analysis.prompt[rows])
+            low, high = (np.clip(edge, *column.bounds) for edge in (low, high))
+            seen.append((middle, low, high))
             panel.plot(
                 axis,
                 middle,
                 color=drawn.colour,
                 linestyle=drawn.line,
                 marker=drawn.marker,
-                markevery=(place % 5, 8),
+                markevery=(place % 4, max(4, points // 5)),
                 markersize=4,
                 label=entrant.name,
             )
             panel.fill_between(axis, low, high, color=drawn.colour, alpha=0.13, linewidth=0)
+        if seen:
+            panel.set_ylim(*window(seen))
         for joint in _joints(analysis, cells, seconds):
             panel.axvline(joint, color=FAINT, linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
         panel.set_title(column.title)
@@ -120,8 +129,18 @@ def _columns(analysis: Analysis, curves: pd.DataFrame) -> list[Column]:
     return drifting[:6]
 
 
-def binned_curves(curves: pd.DataFrame, column: Column) -> dict[int, Floats]:
-    """Each cell's values of one column, averaged in `POINTS` equal parts of its video.
+def parts_of(curves: pd.DataFrame, column: Column) -> int:
+    """How many parts to cut a video into, so that each holds two values of the shortest curve.
+
+    With fewer values than parts, a metric of every other frame would seem to swing.
+    """
+    own = (curves["metric"] == column.metric) & (curves["fingerprint"] == column.fingerprint)
+    shortest = curves.loc[own & curves["value"].notna(), "cell"].value_counts().min()
+    return int(np.clip(shortest // 2, LEAST_POINTS, POINTS)) if own.any() else POINTS
+
+
+def binned_curves(curves: pd.DataFrame, column: Column, points: int) -> dict[int, Floats]:
+    """Each cell's values of one column, averaged in `points` equal parts of its video.
 
     An item that looks at several frames counts where its middle is. Parts without an item (a
     metric that looks at every eighth frame) are filled by interpolation.
@@ -138,11 +157,11 @@ def binned_curves(curves: pd.DataFrame, column: Column) -> dict[int, Floats]:
             continue
         middle, value = middle[seen], value[seen]
         length = float((rows["frame"] + rows["span"]).max())
-        place = np.minimum((middle / length * POINTS).astype(np.int64), POINTS - 1)
-        counts = np.bincount(place, minlength=POINTS)
-        sums = np.bincount(place, weights=value, minlength=POINTS)
+        place = np.minimum((middle / length * points).astype(np.int64), points - 1)
+        counts = np.bincount(place, minlength=points)
+        sums = np.bincount(place, weights=value, minlength=points)
         filled = np.flatnonzero(counts)
-        binned[int(str(cell))] = np.interp(np.arange(POINTS), filled, sums[filled] / counts[filled])
+        binned[int(str(cell))] = np.interp(np.arange(points), filled, sums[filled] / counts[filled])
     return binned
 
 
@@ -159,6 +178,18 @@ def band(
         return middle, middle, middle
     half = t_quantile(0.975, len(means) - 1) * means.std(axis=0, ddof=1) / np.sqrt(len(means))
     return middle, middle - half, middle + half
+
+
+def window(seen: list[tuple[Floats, Floats, Floats]]) -> tuple[float, float]:
+    """Where to look: all lines, and of the bands as much as leaves the lines readable.
+
+    With two or three prompts a band can be twenty times as wide as the lines are apart.
+    """
+    middle, low, high = (np.concatenate(part) for part in zip(*seen, strict=True))
+    room = 1.2 * max(float(np.ptp(middle)), 1e-3 * float(np.abs(middle).max()), 1e-9)
+    bottom = max(float(low.min()), float(middle.min()) - room)
+    top = min(float(high.max()), float(middle.max()) + room)
+    return bottom - 0.04 * room, top + 0.04 * room
 
 
 def _seconds(analysis: Analysis, cells: list[int]) -> float | None:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from reports.analysis import Analysis
 from reports.columns import Column
+from reports.plots.dots import reach
 from reports.plots.figure import Plot
 from reports.plots.style import FAINT, look
 from reports.statistics import Estimate, estimate, pareto_front
@@ -34,7 +35,7 @@ def trade_off(analysis: Analysis) -> Plot | None:
             panel.plot(x[front], y[front], color=FAINT, linewidth=0.8, zorder=1)
         panel.set_title(column.title)
         panel.set_xlabel("Dynamic")
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, reach(up))
     legend(figure, panels[0])
     return Plot(
         "dynamic_against_drift",
