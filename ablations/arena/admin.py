@@ -17,9 +17,9 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import select
 
 from ablations.arena import exchange, schema
-from ablations.arena.desk import Refused
 from ablations.arena.guard import Buckets
 from ablations.arena.seals import fresh
+from ablations.arena.seats import Refused
 
 if TYPE_CHECKING:
     from ablations.arena.app import Front

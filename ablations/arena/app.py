@@ -16,10 +16,11 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from ablations.arena import pages as paper
-from ablations.arena.desk import Desk, Finished, Refused, Screen, Waiting
+from ablations.arena.desk import Desk
 from ablations.arena.guard import Buckets, Guard, TooLarge
 from ablations.arena.pages import Pages
 from ablations.arena.seals import fresh
+from ablations.arena.seats import Finished, Refused, Screen, Waiting
 from ablations.arena.settings import LOOPBACK, Settings
 from ablations.arena.store import StorageError
 from ablations.arena.streaming import FileResponse

@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select, update
 
 from ablations.arena import schema
 from ablations.arena.clock import Clock
-from ablations.arena.gallery import Clip, Gallery, Scene
+from ablations.arena.gallery import Clip, Gallery
 from ablations.arena.schedule import Pair, Schedule
 from ablations.arena.seals import Seals, Shown, fresh
+from ablations.arena.seats import Assignment, Finished, Refused, Screen, Seat, Waiting, pair_id
 from ablations.arena.settings import Settings
 from ablations.arena.store import Duplicate, Store, Write, insert
 
@@ -33,70 +32,6 @@ log = logging.getLogger("framepack_bench.arena")
 
 SWEEP_SECONDS = 2.0
 """How often expired pairs are looked for."""
-
-
-class Refused(Exception):
-    """A vote or a visit that the desk does not take; `status` is HTTP's word for it."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
-@dataclass(eq=False)
-class Assignment:
-    """One pair handed to one rater, once."""
-
-    name: str
-    rater: str
-    pair: Pair
-    assigned_at: float
-    touched: float
-    """When its rater was last seen with it: it expires from then on."""
-    shown_at: float | None = None
-    given_back: bool = False
-
-
-@dataclass(eq=False)
-class Seat:
-    """One rater at the desk."""
-
-    rater: str
-    held: list[Assignment] = field(default_factory=list)
-    """On the screen, then to be preloaded."""
-    lapsed: list[Assignment] = field(default_factory=list)
-    """Expired pairs; the rater gets them again if they are still wanted."""
-    answered: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-@dataclass(frozen=True)
-class Screen:
-    """What a rater sees next."""
-
-    assignment: Assignment
-    seal: str
-    number: int
-    total: int
-    scene: Scene
-    seconds: float
-    """Before this much time no vote is taken: the longer clip's duration."""
-    upcoming: Assignment | None
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """All pairs that are left are with other raters just now."""
-
-    answered: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """Nothing more to ask this rater."""
-
-    answered: int
 
 
 class Desk:
@@ -497,13 +432,6 @@ class Desk:
             except KeyError:
                 continue
             yield row, pair
-
-
-def pair_id(pair: Pair, scene: Scene) -> str:
-    """The name of two videos, whatever their sides: a repeated pair has the same."""
-    first, second = pair.variants
-    text = "\n".join((scene.prompt_id, str(scene.seed), first, second))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _plausible(seconds: float | None, elapsed: float) -> float | None:

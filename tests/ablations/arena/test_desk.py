@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from ablations.arena import schema
 from ablations.arena.clock import Clock
-from ablations.arena.desk import Desk, Finished, Refused, Screen, Waiting
+from ablations.arena.desk import Desk
+from ablations.arena.seats import Finished, Refused, Screen, Waiting
 from ablations.arena.server import Arena
 from ablations.arena.store import StorageError
 from ablations.arena.votes import load
