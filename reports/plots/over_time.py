@@ -202,10 +202,13 @@ def _seconds(analysis: Analysis, cells: list[int]) -> float | None:
 
 
 def _joints(analysis: Analysis, cells: list[int], seconds: float | None) -> list[float]:
-    """Where sections meet, if they meet at the same places in all videos drawn."""
+    """Where sections meet, if they meet at the same places in all videos drawn.
+
+    The first section starts the video (after the given frame) and meets nothing.
+    """
     part = analysis.cells.iloc[cells]
     places = {
-        tuple(start / frames for start in starts if start > 0)
+        tuple(start / frames for start in sorted(starts)[1:])
         for starts, frames in zip(part["section_starts"], part["frames"], strict=True)
         if frames
     }
