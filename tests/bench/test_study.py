@@ -71,6 +71,7 @@ def test_requests_of_several_processes_add_up(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     Study.create(tmp_path, {"generator": {"steps": 25}, "video": {"fps": 16}})
+    (tmp_path / "cells").mkdir()  # a study that has made nothing binds nobody
     with pytest.raises(UserError, match=r"generator\.steps=25, not 8"):
         Study.create(tmp_path, {"generator": {"steps": 8}, "video": {"fps": 16}})
 
