@@ -281,7 +281,7 @@ def score_video(
     *,
     prompt: str | None = None,
     reference: str | Path | None = None,
-    section_starts: Sequence[int] = (),
+    section_starts: Sequence[int] | None = None,
     device: str | None = None,
     chunk: int | None = None,
     fraction: float | None = None,
@@ -310,7 +310,7 @@ def score_video(
         Path(path).parent,
         prompt,
         None if reference is None else Path(reference),
-        tuple(section_starts),
+        tuple(section_starts or ()),
     )
     scores = scorer.score(job)
     rows = scores.rows + tuple(scorer.missing(job, None))
