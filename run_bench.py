@@ -3,7 +3,7 @@
 `python run_bench.py --help` reads like a manual page; docs/ explains the rest.
 
 Exit status: 0 all succeeded · 1 some of it failed · 2 the command or an input is wrong ·
-130 interrupted.
+75 the time limit came first · 130 interrupted.
 """
 
 import difflib
@@ -120,10 +120,21 @@ def status(cfg: Values) -> int:
 
 
 def retry(cfg: Values) -> int:
-    """Make the failed cells again."""
-    from bench.stages import submit
+    """Make the failed cells again: on the cluster if the study was submitted there, else here."""
+    from ablations.chosen import variants
+    from bench import cluster
+    from bench.stages import generate, submit
+    from bench.study import Study
 
-    return submit.retry(cfg)
+    study = Study.open(cfg["study"])
+    failed = [cell for cell in study.cells() if cell.status == "failed"]
+    if not failed:
+        print(f"study={study.path}: no failed cells")
+        return OK
+    if cluster.submissions(study):
+        return submit.retry(cfg, study, failed)
+    asked = study.configuration | {"study": cfg["study"], "device": cfg["device"]}
+    return generate.run(asked, variants(asked), only={cell.key for cell in failed})
 
 
 def work(cfg: Values) -> int:

@@ -209,10 +209,14 @@ class Cell:
 class Study:
     """A study folder. Get one by `Study.open` or `Study.create`."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], configuration: Mapping[str, Any]
+    ) -> None:
         self.path = path
         self.settings = dict(settings)
-        """What all cells share: generator, video, prompts' digest."""
+        """What all cells share: generator, video, batch."""
+        self.configuration = dict(configuration)
+        """The configuration of the first run."""
 
     @classmethod
     def open(cls, path: str | Path) -> "Study":
@@ -228,7 +232,7 @@ class Study:
             raise UserError(f"study={path}: no study there (no study.yaml)") from None
         if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
             raise UserError(f"{path / 'study.yaml'}: not a study of schema {SCHEMA}")
-        return cls(path, stored.get("settings") or {})
+        return cls(path, stored.get("settings") or {}, stored.get("configuration") or {})
 
     @classmethod
     def create(

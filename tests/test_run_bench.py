@@ -174,6 +174,23 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_continue(tmp_path: Path) 
     assert "all 6 cells are finished" in again.stdout
 
 
+def test_retry_makes_failed_cells_again_and_only_those(tmp_path: Path) -> None:
+    (tmp_path / "suite.csv").write_text("id,text\na,one\n")
+    arguments = ["study=study", "prompts=file", "prompts.file=suite.csv", "seeds=[0,1]"]
+    program = [sys.executable, str(ROOT / "tests/cluster/worker.py")]
+    subprocess.run([*program, *arguments], cwd=tmp_path, check=True, capture_output=True)
+    done, failed = sorted((tmp_path / "study").glob("cells/*/*/cell.json"))
+    record = json.loads(failed.read_text())
+    record |= {"status": "failed", "error": {"kind": "NaN", "message": "no"}}
+    failed.write_text(json.dumps(record))
+    before = done.stat().st_mtime_ns
+    subprocess.run(
+        [*program, "stage=retry", "study=study"], cwd=tmp_path, check=True, capture_output=True
+    )
+    assert json.loads(failed.read_text())["status"] == "done"
+    assert done.stat().st_mtime_ns == before
+
+
 def test_a_launcher_of_processes_starts_workers_of_one_study(tmp_path: Path) -> None:
     done = run_bench(
         "stage=plan", "json=true", "hydra/launcher=processes", "workers=2", "study=study",

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bench.making import maker, plans, sizes
 from bench.progress import Display, display
 from bench.prompts import Suite
 from bench.signals import Stop, Stopped
-from bench.study import Cell, Study
+from bench.study import Cell, Key, Study
 from bench.sweep import Batch, DiskFull, Maker, Outcome, Sweep, batches
 from bench.variant import Variant
 
@@ -26,13 +26,19 @@ SPEED_ONLY = frozenset({"device", "offload", "tiling", "vae_tiling", "cache_dir"
 """Keys of a generator that change how fast it is, not what it is asked to make."""
 
 
-def run(cfg: Mapping[str, Any], variants: Sequence[Variant], stop: Stop | None = None) -> int:
+def run(
+    cfg: Mapping[str, Any],
+    variants: Sequence[Variant],
+    stop: Stop | None = None,
+    only: Collection[Key] | None = None,
+) -> int:
     """Make what is missing of variants × prompts × seeds.
 
     Args:
         cfg: the configuration.
         variants: what is compared.
         stop: whether to go on; made from the configuration where it is not given.
+        only: cells whose batches are looked at; all where it is not given.
 
     Raises:
         UserError: the input is wrong; nothing has been made then.
@@ -40,6 +46,8 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant], stop: Stop | None =
     if cfg["generator"].get("kind") == "folder":
         return _existing(cfg)
     study, suite, work = ask(cfg, variants)
+    if only is not None:
+        work = [batch for batch in work if any(cell.key in only for cell in batch.cells)]
     cells = [cell for batch in work for cell in batch.cells]
     alone = cfg["claims"]["wait"]
     # A job among hundreds does not look at all cells before it begins, nor after it ends.

@@ -63,23 +63,15 @@ def forget(study: Study, failed: Sequence[Cell]) -> int:
     return forgotten
 
 
-def retry(cfg: Mapping[str, Any]) -> int:
-    """Make failed cells again where the study was made: on the cluster if it was submitted there.
+def retry(cfg: Mapping[str, Any], study: Study, failed: Sequence[Cell]) -> int:
+    """Submit the failed cells of a study again, with the command line of its last submission.
 
     Raises:
-        UserError: there is no study, or SLURM refuses.
+        UserError: SLURM refuses.
     """
-    study = Study.open(cfg["study"])
-    failed = [cell for cell in study.cells() if cell.status == "failed"]
-    if not failed:
-        print(f"study={study.path}: no failed cells")
-        return 0
     number = forget(study, failed)
-    print(f"study={study.path}: {number} failed cells are to be made again")
-    before = cluster.submissions(study)
-    if not before:
-        print("run the command that made the study again")
-        return 0
-    submission = cluster.submit(study, cfg["cluster"], before[-1].overrides, number)
-    print(f"job {submission.job} with {submission.jobs} workers")
+    last = cluster.submissions(study)[-1]
+    submission = cluster.submit(study, cfg["cluster"], last.overrides, number)
+    print(f"study={study.path}: {number} failed cells to be made again; "
+          f"job {submission.job} with {submission.jobs} workers")  # fmt: skip
     return 0
