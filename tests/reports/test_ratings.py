@@ -236,13 +236,13 @@ def test_true_ranks_lie_in_their_limits_jointly() -> None:
     lowest = 1 + (truth[None, :] > truth[:, None] + 1e-2).sum(axis=1)
     highest = 5 - (truth[None, :] < truth[:, None] - 1e-2).sum(axis=1)
     right = 0
-    for seed in range(60):
+    for seed in range(40):
         ballots = read(simulate(population, Design(votes=600), seed))
         found = fit(ballots.variants, ballots.counts())
         limits = ranks(found.theta, spread(ballots, found, resamples=300, seed=seed))
         # Equals truly have every rank of their tie.
         right += bool(((limits.best <= lowest) & (highest <= limits.worst)).all())
-    assert right >= 54
+    assert right >= 36
 
 
 # The board
@@ -331,7 +331,7 @@ def test_groups_and_bounds_of_a_graph() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_any_votes_give_a_board_or_one_clear_sentence(seed: int) -> None:
     """Few votes, few raters, holes in the graph, runs of wins: never a crash, never NaN ratings."""
     rng = np.random.default_rng(seed)
