@@ -1,4 +1,4 @@
-"""What every test may use: the small real clips, and system parts that must not be missing in CI."""
+"""What every test may use: small real clips, and system parts that must not be missing in CI."""
 
 import os
 import shutil
