@@ -101,7 +101,12 @@ def report(cfg: Values) -> int:
 def demo(cfg: Values) -> int:
     """A small study from start to end."""
     doctor(cfg)  # says what is missing; what can be fetched is fetched when it is needed
-    return max(stage(cfg) for stage in (generate, score, report))
+    worst = OK
+    for stage in (generate, score, report):
+        worst = max(worst, stage(cfg))
+        if worst > FAILED:  # stopped, not merely incomplete
+            break
+    return worst
 
 
 def submit(cfg: Values) -> int:
