@@ -34,6 +34,15 @@ def test_the_same_frames_give_the_same_bytes_however_they_are_chunked(tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["single.mp4", "whole.mp4"]
 
 
+def test_thirty_encodings_have_the_same_bytes(tmp_path: Path) -> None:
+    frames, rng, digests = moving(33), np.random.default_rng(0), set()
+    for _ in range(30):
+        clutter = [rng.bytes(int(size)) for size in rng.integers(1, 100_000, 50)]
+        digests.add(write_video(tmp_path / "a.mp4", [frames], 16).sha256)
+        del clutter  # so that the encoder's memory is never twice the same
+    assert len(digests) == 1
+
+
 def test_what_is_read_back_is_what_was_written(tmp_path: Path) -> None:
     frames = moving(20)
     write_video(tmp_path / "a.mp4", [frames], 30, crf=4)
