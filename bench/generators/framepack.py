@@ -22,7 +22,12 @@ from bench.generators import checkpoint as ckpt
 from bench.generators.base import ContextFrames, Denoised, OnStep, Request, Settings
 from bench.generators.flow import mu, released_shift
 from bench.generators.lora import Lora
-from bench.generators.projections import Projection, make_projections, trained_projections
+from bench.generators.projections import (
+    PUBLISHED,
+    Projection,
+    make_projections,
+    trained_projections,
+)
 from bench.generators.teacache import HUNYUAN_CURVE, TeaCache
 from bench.generators.transformer import (
     PackedTransformer,
@@ -212,9 +217,9 @@ class FramePack:
         base = tuple(
             t.detach().to(self.device, self._dtype) for t in (embedder.weight, embedder.bias)
         )
-        self._projections, untrained = make_projections(
-            kernels, (base[0], base[1]), trained_projections(self._transformer_folder())
-        )
+        further = kernels.difference(PUBLISHED)
+        trained = trained_projections(self._transformer_folder()) if further else {}
+        self._projections, untrained = make_projections(further, (base[0], base[1]), trained)
         kept = {key: value for key, value in values.items() if value is not None}
         if variant.discrete is not None:
             codes = self._codes(variant)
