@@ -1,7 +1,8 @@
 """`make bench`, the generation part: what a step costs, and our time against diffusers' pipeline.
 
-All times are ratios of runs that take turns in one process, as a shared machine is never equally
-fast twice: the median of paired ratios is what counts.
+All claims are medians of paired ratios: runs take turns in one process, as a shared machine is
+never equally fast twice. Single steps on a CPU are timed in CPU seconds, which neighbours change
+less.
 
     python -m bench.speed                    # the pocket checkpoint, or a random one of its size
     python -m bench.speed --checkpoint DIR --height 96 --width 96
@@ -124,16 +125,18 @@ def context_claims(setting: Setting, with_full: bool) -> list[Claim]:
         }
         run = {s: _section_runner(generator, variant, made) for s, made in plans.items()}
         run[SECONDS[0]]()
-        times = alternate([run[s] for s in SECONDS], rounds)
+        clock = time.process_time if generator.device == "cpu" else time.perf_counter
+        times = alternate([run[s] for s in SECONDS], rounds, clock)
         for seconds, taken in zip(SECONDS, times, strict=True):
             tokens = plans[seconds].sections[-1].tokens
             step = statistics.median(taken) / 2
             print(f"{variant.name:32} {seconds:>4} s {tokens:>7} {step:>9.4f}", flush=True)
         if variant is PACKED:
             short, long = (max(plans[s].tokens_per_section) for s in (SECONDS[0], SECONDS[-1]))
+            paired = statistics.median(b / a for a, b in zip(times[0], times[-1], strict=True))
             claims = [
                 Claim("packed context, tokens at 60 s / 5 s", long / short, 1),
-                Claim("packed context, step time at 60 s / 5 s", _ratio(times[-1], times[0]), 1.05),
+                Claim("packed context, step time at 60 s / 5 s", paired, 1.05),
             ]
     return claims
 
@@ -263,15 +266,19 @@ def _requests(made: Plan) -> list[Request]:
     ]
 
 
-def alternate(runs: Sequence[Callable[[], None]], rounds: int) -> list[list[float]]:
+def alternate(
+    runs: Sequence[Callable[[], None]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float]]:
     """Seconds of each run in each round; the runs take turns, and who begins changes."""
     times: list[list[float]] = [[] for _ in runs]
     for round_number in range(rounds):
         for place in range(len(runs)):
             which = (place + round_number) % len(runs)
-            started = time.perf_counter()
+            started = clock()
             runs[which]()
-            times[which].append(time.perf_counter() - started)
+            times[which].append(clock() - started)
     return times
 
 
@@ -280,11 +287,6 @@ def timed(run: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     started = time.perf_counter()
     result = run(*arguments)
     return time.perf_counter() - started, result
-
-
-def _ratio(times: Sequence[float], others: Sequence[float]) -> float:
-    """The median of paired ratios."""
-    return statistics.median(a / b for a, b in zip(times, others, strict=True))
 
 
 if __name__ == "__main__":
