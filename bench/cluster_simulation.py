@@ -8,7 +8,7 @@ that is dead after the lease, and come back after a while, as SLURM requeues the
 jobs cleanly between cells.
 
 What it leaves out: it takes the file server to be as fast at any load, and then says what load
-that would have been. The numbers of file operations are those of this code, counted with strace.
+that would have been. The numbers of file operations are those of this code, read off its source.
 """
 
 import argparse
