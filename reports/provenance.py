@@ -152,8 +152,8 @@ def write_recipe(analysis: Analysis, study: Path, out: Path) -> Path | None:
         "# @package _global_\n"
         "# The configuration of this report's study: see `commands` in index.html.\n"
         "defaults:\n"
-        "  - override hydra/hydra_logging: disabled\n"
-        "  - override hydra/job_logging: disabled\n"
+        "  - override hydra/hydra_logging: none\n"
+        "  - override hydra/job_logging: none\n"
     )
     text += yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     atomic_write(out / "reproduce.yaml", text)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import re
 import shutil
 import signal
@@ -94,6 +95,22 @@ def test_a_mistake_is_one_line_and_leaves_no_cells(
     assert said.startswith("error: ")
     assert says in said
     assert not (tmp_path / "study" / "cells").exists()
+
+
+def test_a_run_leaves_the_programs_loggers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = logging.getLogger("framepack_bench.arena")
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", "stage=status", "study=none"])
+    with pytest.raises(SystemExit):
+        framepack_bench.main()
+    capsys.readouterr()
+    assert not ours.disabled
+    assert (root.level, list(root.handlers)) == before
+    assert ours.isEnabledFor(logging.WARNING)
 
 
 def test_a_checkpoint_with_a_missing_component_is_one_line(
