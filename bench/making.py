@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import samplers
+from bench import generators
 from bench.plan import Plan
 from bench.prompts import Prompt
 from bench.sweep import Made, Maker, OnSection, Request
@@ -18,16 +18,22 @@ Size = tuple[int, int]
 
 
 def plans(
-    video: Mapping[str, Any], variants: Sequence[Variant], sizes: Iterable[Size]
+    cfg: Mapping[str, Any], variants: Sequence[Variant], sizes: Iterable[Size]
 ) -> dict[tuple[str, Size], Plan]:
     """The plan of every variant at every size, made before anything else: errors come first.
 
     Raises:
         UserError: a variant that cannot be planned at some size.
     """
+    video = cfg["video"]
     return {
-        (variant.name, size): samplers.plan(
-            variant, height=size[0], width=size[1], seconds=video["seconds"], fps=video["fps"]
+        (variant.name, size): generators.plan(
+            cfg["generator"],
+            variant,
+            height=size[0],
+            width=size[1],
+            seconds=video["seconds"],
+            fps=video["fps"],
         )
         for size in dict.fromkeys(sizes)
         for variant in variants
@@ -102,11 +108,9 @@ def maker(
     Raises:
         UserError: a variant that cannot be planned.
     """
-    made = plans(cfg["video"], variants, map(size_of, prompts))
+    made = plans(cfg, variants, map(size_of, prompts))
 
     def build() -> Maker:
-        from bench import generators
-
         if cfg["threads"]:
             import torch
 

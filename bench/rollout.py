@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.assembly import Assembly
 from bench.errors import UserError
-from bench.generators.base import ContextFrames, Generator, OnStep, Request
+from bench.generators.base import ContextFrames, Generator, OnStep, Request, RollsOut
 from bench.history import Noisy, Treatment
 from bench.plan import Context, Plan, Section
 from bench.similarity import most_similar
@@ -57,7 +57,7 @@ class OnSection(Protocol):
 
 
 def rollout(
-    generator: Generator,
+    generator: Generator | RollsOut,
     variant: Variant,
     plan: Plan,
     requests: Sequence[Request],
@@ -70,7 +70,7 @@ def rollout(
     Args:
         generator: from `bench.generators.build`.
         variant: what is under test.
-        plan: from `bench.samplers.plan(variant, ...)`, the same for all requests.
+        plan: from `bench.generators.plan(config, variant, ...)`, the same for all requests.
         requests: cells; noise depends on their prompt id and seed, never on the variant or on
             the batch.
         on_section: called after each section.
@@ -84,6 +84,8 @@ def rollout(
         UserError: the variant cannot be made by this generator, or a request lacks its end image.
         torch.OutOfMemoryError: the device's memory does not hold the batch.
     """
+    if isinstance(generator, RollsOut):
+        return generator.rollout(variant, plan, requests, on_section=on_section, on_step=on_step)
     if variant.option("method", "packed") == "repeat":
         from bench.repeat import rollout_repeated
 
@@ -143,7 +145,7 @@ def rollout_packed(
     ]
 
 
-def describe(generator: Generator, variant: Variant, plan: Plan) -> dict[str, Any]:
+def describe(generator: Generator | RollsOut, variant: Variant, plan: Plan) -> dict[str, Any]:
     """The record's fields that are known before anything is made."""
     return {
         "plan_digest": plan.digest,

@@ -10,15 +10,50 @@ from importlib import import_module
 from typing import Any
 
 from bench.errors import UserError
-from bench.generators.base import Generator
+from bench.generators.base import Generator, RollsOut
+from bench.plan import Plan
+from bench.variant import Variant
 
-KINDS: dict[str, str] = {"framepack": "bench.generators.framepack"}
+KINDS: dict[str, str] = {
+    "framepack": "bench.generators.framepack",
+    "hunyuan_i2v": "bench.generators.hunyuan_i2v",
+    "wan_i2v": "bench.generators.wan_i2v",
+    "wan_flf2v": "bench.generators.wan_flf2v",
+    "ltx": "bench.generators.ltx",
+    "skyreels_v2": "bench.generators.skyreels_v2",
+    "helios": "bench.generators.helios",
+}
 """Kind of generator → the module whose `build(options) -> Generator` makes it."""
 
-_built: dict[str, Generator] = {}
+ANY_PLAN = frozenset({"framepack", "folder"})
+"""Kinds that take the samplers' plans; the module of any other kind has a `plan` of its own."""
+
+AnyGenerator = Generator | RollsOut
+
+_built: dict[str, AnyGenerator] = {}
 
 
-def build(config: Mapping[str, Any]) -> Generator:
+def plan(config: Mapping[str, Any], variant: Variant, **asked: Any) -> Plan:
+    """The plan of one video by the generator of a configuration, which is not loaded.
+
+    Args:
+        config: `kind`, as of `build`.
+        variant: what is under test.
+        asked: further arguments of `bench.samplers.plan`.
+
+    Raises:
+        UserError: the generator cannot make this variant, or not at this size.
+    """
+    from bench import samplers
+
+    kind = config.get("kind", "framepack")
+    if kind in ANY_PLAN or kind not in KINDS:
+        return samplers.plan(variant, **asked)
+    made: Plan = import_module(KINDS[kind]).plan(variant, **asked)
+    return made
+
+
+def build(config: Mapping[str, Any]) -> AnyGenerator:
     """The generator of a configuration (a `conf/generator` group), loaded once per process.
 
     Args:
@@ -33,7 +68,7 @@ def build(config: Mapping[str, Any]) -> Generator:
         kind = config.get("kind")
         if kind not in KINDS:
             raise UserError(f"generator.kind: {kind!r} is not one of {', '.join(KINDS)}, folder")
-        make: Callable[[Mapping[str, Any]], Generator] = import_module(KINDS[kind]).build
+        make: Callable[[Mapping[str, Any]], AnyGenerator] = import_module(KINDS[kind]).build
         _built.clear()  # two 13B models do not fit where one does
         _built[key] = make(options)
     return _built[key]

@@ -7,7 +7,7 @@ shape [batch, channels, frames, h, w] on the generator's device, or pixels in âˆ
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from bench.packing import Kernel
 from bench.variant import Scalar, Variant
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from bench.history import Treatment
+    from bench.plan import Plan
+    from bench.rollout import OnSection, Rollout
 
 OnStep = Callable[[int, int], None]
 """Called after every diffusion step with (step, steps), counted from 1."""
@@ -137,3 +139,29 @@ class Generator(Protocol):
 
     def peak_memory(self) -> int | None:
         """Bytes of device memory at their highest since `use`; None where it is not measured."""
+
+
+@runtime_checkable
+class RollsOut(Protocol):
+    """A model that can only be asked for pixels: it goes from section to section itself.
+
+    Its module has `plan`, which takes the arguments of `bench.samplers.plan` and refuses, in one
+    line, the variants that the model has no notion of.
+    """
+
+    device: str
+    dtype: str
+
+    def identity(self) -> dict[str, Any]:
+        """What made the videos, as `Generator.identity`."""
+
+    def rollout(
+        self,
+        variant: Variant,
+        plan: "Plan",
+        requests: Sequence[Request],
+        *,
+        on_section: "OnSection | None" = None,
+        on_step: OnStep | None = None,
+    ) -> "list[Rollout | Exception]":
+        """As `bench.rollout.rollout`."""

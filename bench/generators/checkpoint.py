@@ -7,7 +7,7 @@ parts: the transformer and the image encoder may come from other places than the
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,7 +88,7 @@ def load_pipeline(
             **parts,
         )
     except Exception as error:
-        raise _unusable("generator.checkpoint", checkpoint, error) from error
+        raise unusable("generator.checkpoint", checkpoint, error) from error
 
 
 def load_transformer(source: str, dtype: torch.dtype, *, offline: bool = False) -> Any:
@@ -107,7 +107,7 @@ def load_transformer(source: str, dtype: torch.dtype, *, offline: bool = False) 
             local_files_only=offline,
         )
     except Exception as error:
-        raise _unusable("generator.transformer", source, error) from error
+        raise unusable("generator.transformer", source, error) from error
 
 
 def _load_image_encoder(source: str, dtype: torch.dtype, offline: bool) -> dict[str, Any]:
@@ -121,11 +121,18 @@ def _load_image_encoder(source: str, dtype: torch.dtype, offline: bool) -> dict[
             ),
         }
     except Exception as error:
-        raise _unusable("generator.image_encoder", source, error) from error
+        raise unusable("generator.image_encoder", source, error) from error
 
 
-def check_folder(checkpoint: str, replaced: list[str]) -> None:
+def check_folder(
+    checkpoint: str, replaced: Sequence[str] = (), needed: Sequence[str] = COMPONENTS
+) -> None:
     """Check that a local folder has every component; a hub id is left to the hub.
+
+    Args:
+        checkpoint: folder or hub id.
+        replaced: components that come from elsewhere.
+        needed: all components.
 
     Raises:
         UserError: it does not; names the first missing component.
@@ -142,14 +149,14 @@ def check_folder(checkpoint: str, replaced: list[str]) -> None:
         named = json.loads(index.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"generator.checkpoint: {index}: not JSON ({error})") from None
-    for component in COMPONENTS:
+    for component in needed:
         if component in replaced:
             continue
         inside = folder / component
         if component not in named or not inside.is_dir() or not any(inside.iterdir()):
             raise UserError(
                 f"generator.checkpoint: {checkpoint}: component {component} is missing; "
-                f"needed are {', '.join(COMPONENTS)}"
+                f"needed are {', '.join(needed)}"
             )
 
 
@@ -191,6 +198,7 @@ def quiet() -> None:
         library.disable_progress_bar()
 
 
-def _unusable(key: str, source: str, error: Exception) -> UserError:
+def unusable(key: str, source: str, error: Exception) -> UserError:
+    """What to say of a checkpoint that a library could not load, in one line."""
     line = " ".join(str(error).split()) or type(error).__name__
     return UserError(f"{key}: {source} cannot be loaded: {line[:300]}")

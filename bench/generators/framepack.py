@@ -6,7 +6,7 @@ One code path serves the pocket checkpoint and the published 13B ones. Frames eq
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from bench.generators import checkpoint as ckpt
 from bench.generators.base import ContextFrames, Denoised, OnStep, Request, Settings
 from bench.generators.flow import mu, released_shift
 from bench.generators.lora import Lora
+from bench.generators.options import device_name, dtype_name, place, read
 from bench.generators.projections import (
     PUBLISHED,
     Projection,
@@ -43,8 +44,6 @@ ROOT: Final = Path(__file__).parents[2]
 
 KEPT_IMAGES: Final = 512
 """Encoded images that are kept; methods that encode frames of their own would add without end."""
-
-OFFLOADS: Final = ("none", "model", "sequential")
 
 
 @dataclass(frozen=True)
@@ -102,19 +101,7 @@ def build(options: Mapping[str, Any]) -> "FramePack":
     Raises:
         UserError: an option is unknown or wrong, or the checkpoint cannot be loaded.
     """
-    known = [item.name for item in fields(Config)]
-    if unknown := [key for key in options if key not in known]:
-        raise UserError(
-            f"generator.{unknown[0]}: no such option; options are {', '.join(sorted(known))}"
-        )
-    if not options.get("checkpoint"):
-        raise UserError("generator.checkpoint: give a folder or a hub id in diffusers' layout")
-    config = Config(**options)
-    if config.offload not in OFFLOADS:
-        raise UserError(
-            f"generator.offload: {config.offload!r} is not one of {', '.join(OFFLOADS)}"
-        )
-    return FramePack(config)
+    return FramePack(read(Config, options))
 
 
 @dataclass(frozen=True)
@@ -134,12 +121,10 @@ class FramePack:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if config.device and config.device.startswith("cuda") and not torch.cuda.is_available():
-            raise UserError(f"generator.device: {config.device}: there is no CUDA device")
-        self.dtype = _dtype_name("dtype", config.dtype, self.device)
+        self.device = device_name(config.device)
+        self.dtype = dtype_name("dtype", config.dtype, self.device)
         self._dtype = ckpt.DTYPES[self.dtype]
-        other = _dtype_name("other_dtype", config.other_dtype or self.dtype, self.device)
+        other = dtype_name("other_dtype", config.other_dtype or self.dtype, self.device)
         ckpt.quiet()
         self.pipe: Any = ckpt.load_pipeline(
             config.checkpoint,
@@ -315,12 +300,7 @@ class FramePack:
         # Same modules and weights; only `forward` differs, so hooks and offloading keep working.
         self.pipe.transformer.__class__ = PackedTransformer
         self.pipe.transformer.eval()
-        if self.config.offload == "model":
-            self.pipe.enable_model_cpu_offload(device=self.device)
-        elif self.config.offload == "sequential":
-            self.pipe.enable_sequential_cpu_offload(device=self.device)
-        else:
-            self.pipe.to(self.device)
+        place(self.pipe, self.config.offload, self.device)
 
     def forget(self) -> None:
         """Drop all kept embeddings: the next request is encoded again."""
@@ -476,14 +456,6 @@ def unseen_treatments(variant: Variant) -> list[str]:
     if variant.option("attention", "full") == "causal":
         found.append("causal")
     return found
-
-
-def _dtype_name(key: str, name: str, device: str) -> str:
-    if name == "auto":
-        return "float32" if device == "cpu" else "bfloat16"
-    if name not in ckpt.DTYPES:
-        raise UserError(f"generator.{key}: {name!r} is not one of auto, {', '.join(ckpt.DTYPES)}")
-    return name
 
 
 def _shift(value: Scalar | None) -> str | float | None:

@@ -118,7 +118,7 @@ def ask(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> tuple[Study, Sui
         raise UserError("prompts: none is left of the suite; change prompts.ids or prompts.tags")
     seeds = seed_list(cfg["seeds"])
     alike = sizes(cfg["video"])
-    plans(cfg["video"], variants, map(alike, suite.prompts))  # what cannot be planned stops here
+    plans(cfg, variants, map(alike, suite.prompts))  # what cannot be planned stops here
     study = Study.create(path, settings(cfg), configuration=cfg)
     suite = prompts.store(study, suite)
     study.ask(

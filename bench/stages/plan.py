@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.drawing import draw, rows
+from bench.generators import plan as make_plan
 from bench.plan import Plan
-from bench.samplers import plan as make_plan
 from bench.variant import Variant
 
 SIZE = (480, 832)
@@ -22,7 +22,12 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
     height, width = video["height"] or SIZE[0], video["width"] or SIZE[1]
     for variant in variants:
         plan = make_plan(
-            variant, height=height, width=width, seconds=video["seconds"], fps=video["fps"]
+            cfg["generator"],
+            variant,
+            height=height,
+            width=width,
+            seconds=video["seconds"],
+            fps=video["fps"],
         )
         if cfg["json"]:
             print(json.dumps({"variant": variant.name, **plan.to_json()}))
