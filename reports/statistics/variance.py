@@ -152,7 +152,10 @@ class _Fits:
         }
         gram, moment, square, _ = self.sums["nothing"]
         self.size = gram.sum(axis=(1, 2))
-        self.total = square - moment.sum(axis=1) ** 2 / self.size
+        total = square - moment.sum(axis=1) ** 2 / self.size
+        # Few prompts: a resample may hold videos that all score the same. It says nothing of
+        # shares (and its total is a rounding error; the values come standardised).
+        self.total = np.where(total > 1e-9 * self.size, total, np.nan)
 
     def fit(self, factors: tuple[str, ...], within: str) -> _Fit:
         """A constant per level of `factors`, and one per group of `within` (or one in all)."""

@@ -6,6 +6,7 @@ thousands of studies.
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 
 import numpy as np
@@ -213,6 +214,19 @@ def test_factors_that_always_go_together_share_and_say_so() -> None:
     assert found.confounded == (("sampler", "packing"),)
     assert shares["shared"] > 0.9
     assert abs(shares["sampler"]) < 0.01
+
+
+def test_resamples_in_which_all_videos_score_the_same_say_nothing_and_warn_of_nothing() -> None:
+    where, factors = sweep(2, 1, 4, 2)
+    values = (where["prompt"] % 2).astype(float)  # yes and no, by prompt alone
+    values[0] = 1 - values[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = variance_shares(values, **where, factors=factors)
+    for share in found.shares:
+        assert np.isfinite([share.share, share.low, share.high]).all()
+        assert abs(share.low) < 10
+        assert abs(share.high) < 10
 
 
 def test_variance_of_little_says_why_there_is_none() -> None:
