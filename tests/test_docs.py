@@ -2,8 +2,7 @@
 
 All `run_bench.py` commands are composed (Hydra refuses an unknown key, group or value), all make
 targets exist, all files a command names are there, and modules called with `-m` import. What the
-commands do is tested where it is built; `make demo`, the README's first command, is run whole by
-CI after the tests.
+commands do is tested where it is built.
 """
 
 import importlib.util
