@@ -78,6 +78,7 @@ def write_page(
     title: str,
     videos: Videos = "link",
     parquet: str = "",
+    votes: str | None = None,
     claims: Iterable[Table] = (),
 ) -> Path:
     """Write OUT/index.html.
@@ -92,6 +93,7 @@ def write_page(
         title: the page's heading.
         videos: how videos come into the page.
         parquet: name of the tidy table beside the page.
+        votes: URL of the database that the votes were read from; None for the studies' own files.
         claims: tables on the paper's claims.
 
     Raises:
@@ -163,7 +165,7 @@ def write_page(
         ][:50],
         facts=facts(analysis),
         settings=settings(analysis),
-        commands=commands(studies, out),
+        commands=commands(studies, out, votes),
         study_path=os.path.relpath(studies[0]),
         parquet=parquet,
         citation=CITATION,

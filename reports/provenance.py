@@ -145,6 +145,9 @@ def write_recipe(analysis: Analysis, study: Path, out: Path) -> Path | None:
     recipe = {**configuration, "variant": list(names)}
     recipe["seeds"] = sorted({int(seed) for seed in cells["seed"]})
     recipe["name"], recipe["study"] = "again", "studies/again"
+    # New videos get votes of their own; the old ones' database may be named with its password.
+    recipe["arena"] = {**recipe.get("arena", {}), "database": None}
+    recipe["report"] = {**recipe.get("report", {}), "votes": "${arena.database}"}
     # Hydra's own section is not part of what a study stores; these keep it from making folders.
     recipe["hydra"] = {"run": {"dir": "."}, "output_subdir": None}
     recipe["hydra"]["sweep"] = {"dir": "studies/again/logs", "subdir": "."}
@@ -160,8 +163,14 @@ def write_recipe(analysis: Analysis, study: Path, out: Path) -> Path | None:
     return out / "reproduce.yaml"
 
 
-def commands(studies: Sequence[Path], out: Path) -> str:
-    """The commands that make the videos, the scores and this report again."""
+def commands(studies: Sequence[Path], out: Path, votes: str | None = None) -> str:
+    """The commands that make the videos, the scores and this report again.
+
+    Args:
+        studies: the folders that were read.
+        out: the report's folder.
+        votes: URL of the votes' database, which may hold a password: it is not printed.
+    """
     lines = []
     recipe = out / "reproduce.yaml"
     if recipe.exists():
@@ -177,5 +186,9 @@ def commands(studies: Sequence[Path], out: Path) -> str:
     named = [shlex.quote(os.path.relpath(study)) for study in studies]
     lines += ["# this report again, from the study's files"]
     more = f" 'report.studies=[{','.join(named[1:])}]'" if len(named) > 1 else ""
+    if votes is not None:
+        from ablations.arena.votes import without_password
+
+        more += f" {shlex.quote(f'report.votes={without_password(votes)}')}"
     lines += [f"python run_bench.py stage=report study={named[0]}{more}"]
     return "\n".join(lines)

@@ -39,6 +39,7 @@ def write(
     filmstrips: int = 3,
     scenes: Sequence[str] = (),
     parquet: bool = True,
+    votes: str | None = None,
 ) -> Written:
     """Write tables, plots and the page of one study, or of several read as one.
 
@@ -52,6 +53,7 @@ def write(
         filmstrips: how many scenes are drawn as filmstrips.
         scenes: `PROMPT_SEED` names for the filmstrips, instead of random ones.
         parquet: whether to write all scores as one tidy table.
+        votes: URL of the database that holds the votes; by default the studies' own files.
 
     Raises:
         UserError: no study there, an unknown baseline, scene or way of showing videos.
@@ -59,7 +61,7 @@ def write(
     if not studies:
         raise UserError("study: name at least one study folder")
     paths = [Path(study) for study in studies]
-    results = load(*paths)
+    results = load(*paths, votes=votes)
     analysis = analyse(results, baseline=baseline, question=question)
     folder = Path(out) if out is not None else paths[0] / "report"
     for part in ("tables", "plots"):
@@ -98,6 +100,7 @@ def write(
         title=title or ", ".join(path.resolve().name for path in paths),
         videos=videos,
         parquet=PARQUET if parquet else "",
+        votes=votes,
         claims=[tables[name] for name in ("claims", "claim_parts") if name in tables],
     )
     return Written(

@@ -143,14 +143,15 @@ def _spread(column: pd.Series, rows: np.ndarray[tuple[int], np.dtype[np.int64]])
     return pd.Categorical.from_codes(codes[rows], categories=pd.Index(names))
 
 
-def load(*studies: str | Path) -> Results:
+def load(*studies: str | Path, votes: str | None = None) -> Results:
     """Read studies into tidy tables.
 
     Args:
         studies: study folders; several are read as one sweep made on several machines.
+        votes: a database's URL, where the arena kept them there; by default the studies' own.
 
     Raises:
-        UserError: a folder holds no study, or none was named.
+        UserError: a folder holds no study, or none was named; the database cannot be read.
     """
     if not studies:
         raise UserError("study: name at least one study folder")
@@ -160,9 +161,9 @@ def load(*studies: str | Path) -> Results:
     cells = _one_row_a_cell(cells.reset_index(drop=True), notes)
     cells = _one_generator_a_variant(cells, notes)
     scores = _scores(cells, notes)
-    votes = _votes(opened, notes)
+    given = _votes(opened, votes, notes)
     settings = {name: study.settings for name, study in opened.items()}
-    return Results(cells, scores, votes, settings, tuple(notes))
+    return Results(cells, scores, given, settings, tuple(notes))
 
 
 def _named(studies: Sequence[Study]) -> dict[str, Study]:
@@ -383,17 +384,24 @@ def _table(path: Path, schema: pa.Schema) -> pa.Table | None:
         return None
 
 
-def _votes(studies: Mapping[str, Study], notes: list[str]) -> pd.DataFrame:
-    """The votes of all studies, one table."""
-    found = []
-    for name, study in studies.items():
-        if not (study.path / "votes.sqlite").exists():
-            continue
+def _votes(studies: Mapping[str, Study], url: str | None, notes: list[str]) -> pd.DataFrame:
+    """The votes of all studies, one table: those of a database, or of the studies' own files."""
+    places: dict[str, str | Path] = {
+        name: study.path
+        for name, study in studies.items()
+        if (study.path / "votes.sqlite").exists()
+    }
+    if url is not None:
+        if "://" not in url:
+            raise UserError(f"report.votes={url}: postgresql://USER@HOST/NAME is expected")
+        places = {" + ".join(studies): url}
+    found: list[pd.DataFrame] = []
+    for name, place in places.items():
+        # The arena's database is a second's import that a study without votes does not need.
         from ablations.arena.votes import load as load_votes
 
-        frame: pd.DataFrame = load_votes(study.path)
-        found.append(frame.assign(study=name))
-    if not found:
+        found.append(load_votes(place, key="report.votes").assign(study=name))
+    if not sum(map(len, found)):
         notes.append("no votes: ELO and rank are empty")
         return pd.DataFrame(columns=["left", "right", "answer", "rater", "prompt_id"])
     votes = pd.concat(found, ignore_index=True)

@@ -81,8 +81,8 @@ def url_of(where: Path | str, database: str | None = None) -> str:
     return f"sqlite:///{Path(text).resolve() / 'votes.sqlite'}"
 
 
-def engine_of(url: str) -> Engine:
-    """An engine whose commits are durable.
+def engine_of(url: str, key: str = "arena.database") -> Engine:
+    """An engine whose commits are durable; `key` is the setting that named the URL.
 
     Raises:
         UserError: when the URL is none, or its driver is not installed.
@@ -94,13 +94,11 @@ def engine_of(url: str) -> Engine:
         engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
     except (ArgumentError, NoSuchModuleError) as error:
         raise UserError(
-            "arena.database is no database URL; "
-            "sqlite:///FILE or postgresql://USER@HOST/NAME would be"
+            f"{key} is no database URL; sqlite:///FILE or postgresql://USER@HOST/NAME would be"
         ) from error
     except ModuleNotFoundError as error:
         raise UserError(
-            f"arena.database needs the package {error.name!r}: "
-            "pip install 'framepack-bench[postgres]'"
+            f"{key} needs the package {error.name!r}: pip install 'framepack-bench[postgres]'"
         ) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 _CHUNK = 500
 
 
-def load(study_or_url: Path | str) -> pd.DataFrame:
+def load(study_or_url: Path | str, *, key: str = "arena.database") -> pd.DataFrame:
     """All votes, in the order they were given.
 
     Args:
         study_or_url: a study's folder, or the database's URL.
+        key: the setting that names the URL, for the message when it is wrong.
 
     Returns:
         A table with the columns `schema.VOTE_COLUMNS`; `shown_at` and `voted_at` are UTC moments.
@@ -46,14 +47,14 @@ def load(study_or_url: Path | str) -> pd.DataFrame:
             raise UserError(f"study={folder} is no folder")
         if not (folder / "votes.sqlite").exists():
             return _typed(pd.DataFrame(columns=list(schema.VOTE_COLUMNS)))
-    engine = engine_of(url_of(study_or_url))
+    engine = engine_of(url_of(study_or_url), key)
     columns = [schema.votes.c[name] for name in schema.VOTE_COLUMNS]
     try:
         with engine.connect() as connection:
             rows = connection.execute(select(*columns).order_by(schema.votes.c.number)).all()
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()[0]
-        raise UserError(f"votes of {_without_password(text)} cannot be read: {reason}") from error
+        raise UserError(f"votes of {without_password(text)} cannot be read: {reason}") from error
     finally:
         engine.dispose()
     return _typed(pd.DataFrame([tuple(row) for row in rows], columns=list(schema.VOTE_COLUMNS)))
@@ -131,7 +132,8 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
+    """A database's URL as it may be shown; other texts as they are."""
     from sqlalchemy.engine import make_url
 
     return make_url(text).render_as_string(hide_password=True) if "://" in text else text

@@ -183,7 +183,9 @@ def test_the_recipe_asks_for_the_same_study_again(tmp_path: Path) -> None:
 
     path = tmp_path / "s"
     settings = {"generator": {"name": "planted"}, "video": {"fps": 30.0}}
-    Study.create(path, settings, {"variant": VANILLA, "seeds": 0, "batch": 4, "name": "first"})
+    asked = {"variant": VANILLA, "seeds": 0, "batch": 4, "name": "first"}
+    asked["arena"] = {"database": "postgresql://somebody:secret@host/name"}
+    Study.create(path, settings, asked)
     plant(path, FOUR, prompts=2, seeds=2, curves=False)
     (path / "report").mkdir()
     recipe = write_recipe(analyse(load(path)), path, path / "report")
@@ -193,6 +195,7 @@ def test_the_recipe_asks_for_the_same_study_again(tmp_path: Path) -> None:
     assert list(cfg.variant) == [made.name for made in FOUR]
     assert list(cfg.seeds) == [0, 1]
     assert cfg.batch == 4
+    assert cfg.arena.database is cfg.report.votes is None  # new videos, new votes
     assert "--config-name=reproduce stage=generate" in commands([path], path / "report")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,45 @@ def test_a_study_is_three_tidy_tables(planted_study: Path) -> None:
     assert set(one["segment"].unique()) == {"all", "start", "end", "drift"}
     assert {"left", "right", "answer", "rater"} <= set(results.votes.columns)
     assert results.votes["simulated"].all()
+
+
+def test_votes_in_a_database_give_the_report_that_the_same_votes_in_the_study_give(
+    planted_study: Path, tmp_path: Path, fresh_postgres: str
+) -> None:
+    from ablations.arena.votes import export_file, import_file
+    from reports.stage import run
+
+    csv = tmp_path / "votes.csv"
+    count = export_file(planted_study, None, csv, fastchat=False)
+    there = import_file(tmp_path, fresh_postgres, csv, fastchat=False, variants=None)
+    assert there == (count, 0)
+    study = tmp_path / "study"
+    shutil.copytree(planted_study, study, ignore=shutil.ignore_patterns("votes.sqlite*", "report"))
+
+    read = reports.load(study, votes=fresh_postgres).votes.drop(columns="study")
+    own = reports.load(planted_study).votes.drop(columns="study")
+    pd.testing.assert_frame_equal(read, own)
+
+    chosen = {"votes": fresh_postgres, "filmstrips": 0, "videos": "none", "parquet": False}
+    assert run({"study": str(study), "report": chosen}) == 0
+    ratings = (study / "report" / "tables" / "ratings.csv").read_text()
+    assert VANILLA in ratings
+    assert fresh_postgres in (study / "report" / "index.html").read_text()
+
+
+def test_a_votes_database_that_cannot_be_read_is_one_line_without_its_password(
+    planted_study: Path,
+) -> None:
+    from tests.ablations.arena.postgres import free_port
+
+    for url, says in (
+        (f"postgresql://a:secret@127.0.0.1:{free_port()}/none", "cannot be read"),
+        ("mysterydb://a:secret@host/none", "report.votes is no database URL"),
+        ("elsewhere", "report.votes=elsewhere"),
+    ):
+        with pytest.raises(UserError, match=says) as raised:
+            reports.load(planted_study, votes=url)
+        assert "secret" not in str(raised.value)
 
 
 def test_a_cell_that_was_never_made_is_described_by_its_variant(planted_study: Path) -> None:

@@ -1,8 +1,7 @@
-"""Studies, arenas and a PostgreSQL for the arena's tests."""
+"""Studies and arenas for the arena's tests."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,13 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import create_engine, text
 from starlette.testclient import TestClient
 
 from ablations.arena.clock import Clock
 from ablations.arena.server import Arena, opened
 from ablations.arena.settings import Settings
-from tests.ablations.arena import postgres, studies
+from tests.ablations.arena import studies
 
 FIELD = re.compile(r'name="([a-z_]+)" value="([^"]*)"')
 
@@ -37,30 +35,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(made: Path, tmp_path: Path) -> Path:
     """A copy of that study to vote in."""
     return Path(shutil.copytree(made, tmp_path / "study"))
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A running PostgreSQL with an empty database."""
-    binaries = postgres.programs()
-    if binaries is None or (os.geteuid() == 0 and shutil.which("runuser") is None):
-        reason = "needs PostgreSQL's initdb and pg_ctl, which are not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with postgres.cluster(binaries) as url:
-        yield url
-
-
-@pytest.fixture
-def fresh_postgres(postgres_url: str) -> str:
-    """That PostgreSQL, emptied."""
-    engine = create_engine(postgres_url)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
-    return postgres_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
