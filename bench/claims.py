@@ -19,6 +19,8 @@ server. All of this module rests on it.
   so of two workers that see the same dead claim exactly one gets the next name. (Removing and
   creating anew would let the second remove what the first has just created.)
   Whose turn it is, is therefore said by the last of the unbroken row of generations from 1.
+  Who takes over also inherits what the dead worker left half done (`inherit`): nobody else may
+  touch it before, and once the work itself is finished nobody would look at it again.
 - A claim is **released** by removing its generations upwards, its own last. Whoever looks in
   between makes generation 1, finds a later one above it and judges that one first; and whoever
   gets a claim looks at the work again before starting, because it may be finished by now.
@@ -42,7 +44,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -78,15 +80,23 @@ class Worker:
         folder: the folder of claims, made where it does not exist.
         lease: seconds without a heartbeat after which others count as dead.
         about: what readers of a claim should know (host, SLURM job, ...).
+        inherit: called with the file name of every dead worker's claim that this one has taken
+            over; it cleans up behind the dead one.
     """
 
     def __init__(
-        self, folder: Path, *, lease: float = LEASE, about: dict[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        lease: float = LEASE,
+        about: dict[str, str] | None = None,
+        inherit: Callable[[str], None] = lambda claim: None,
     ) -> None:
         self.folder = folder
         self.lease = lease
         self.name = f"worker@{Process.current()}-{secrets.token_hex(3)}"
         self.about = {"host": socket.gethostname(), **(about or {})}
+        self._inherit = inherit
         self._file = folder / self.name
         self._held: dict[str, int] = {}
         self._copies: set[Path] = set()
@@ -94,10 +104,7 @@ class Worker:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "Worker":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"process": self.name, **self.about})
-        with self._file.open("x", encoding="utf-8") as file:
-            file.write(content)
+        self._sign()
         self._thread.start()
         return self
 
@@ -146,6 +153,26 @@ class Worker:
                 self._copies.discard(path)
                 path.unlink(missing_ok=True)
 
+    def _sign(self) -> None:
+        """Write our file, which all claims are links to."""
+        content = json.dumps({"process": self.name, **self.about})
+        while not self._file.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Another worker, the last so far, may remove the empty folder just now.
+            with contextlib.suppress(FileNotFoundError):
+                self._file.write_text(content, "utf-8")
+
+    def _now(self) -> float:
+        """The file server's time: our file, touched and looked at.
+
+        A machine that was suspended for long finds its file buried, and signs anew.
+        """
+        try:
+            os.utime(self._file)
+        except FileNotFoundError:
+            self._sign()
+        return self._file.stat().st_mtime
+
     def _take(self, stem: str) -> int:
         """Make the first free generation above dead ones; 0 where the work is somebody's."""
         made: list[Path] = []
@@ -155,6 +182,8 @@ class Worker:
             above = self.folder / f"{stem}@{generation + 1}"
             if self._link(path):
                 if not above.exists():
+                    if generation > 1:
+                        self._inherit(stem)
                     return generation
                 made.append(path)  # somebody died, or is, in the middle of a release
             elif self._lives(path) and not above.exists():
@@ -165,14 +194,16 @@ class Worker:
 
     def _lives(self, path: Path) -> bool:
         """Whether a claim is to be respected; one that vanishes as we look is: look again later."""
-        os.utime(self._file)
-        claim = _read(path, self.lease, self._file.stat().st_mtime)
+        claim = _read(path, self.lease, self._now())
         return claim is None or claim.alive
 
     def _link(self, path: Path) -> bool:
         """Make a claim's name; False where it exists."""
         try:
             os.link(self._file, path)
+        except FileNotFoundError:  # others have buried us
+            self._sign()
+            return self._link(path)
         except FileExistsError:
             # The answer to an earlier try may have been lost on the network: is it our own file?
             with contextlib.suppress(FileNotFoundError):
@@ -205,8 +236,7 @@ class Worker:
         A worker that died between finishing a cell and releasing it leaves a claim on work that
         nobody will ever claim again.
         """
-        os.utime(self._file)
-        now = self._file.stat().st_mtime
+        now = self._now()
         for claim in read_claims(self.folder, self.lease, now):
             generation = 0 if claim.alive else self._take(claim.work)
             for number in range(1, generation + 1):

@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bench.processes import Process
@@ -66,7 +66,9 @@ def create_once(path: Path, data: bytes | str) -> bool:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            return temporary.stat().st_nlink == 2
+            with contextlib.suppress(FileNotFoundError):  # taken away by who thinks us dead
+                return temporary.stat().st_nlink == 2
+            return False
         except OSError:
             if path.exists():
                 return False
@@ -77,25 +79,35 @@ def create_once(path: Path, data: bytes | str) -> bool:
     return True
 
 
-def sweep(folder: Path, *, mine: bool = False) -> int:
+def sweep(folder: Path, *, held: Collection[str] = ()) -> int:
     """Remove what dead writers left in one folder (not below it); gives the number removed.
 
-    With `mine` the caller holds the folder for itself (it has the claim), and every temporary file
-    in it goes; otherwise those of dead processes of this machine, and those older than a day.
+    Args:
+        folder: the folder; it need not exist.
+        held: names of files that nobody but the caller may write now, because it has the claim on
+            them: all of their temporary files go. Of other files those go whose process of this
+            machine is dead, and those older than a day.
     """
     removed = 0
     try:
-        names = [entry.name for entry in os.scandir(folder) if is_temporary(entry.name)]
+        names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".tmp")]
     except FileNotFoundError:
         return 0
     for name in names:
-        process, path = Process.parse(name), folder / name
+        path = folder / name
+        mine = any(name.startswith(f".{file}.") for file in held)
         with contextlib.suppress(FileNotFoundError):
-            old = time.time() - path.stat().st_mtime > LEFTOVER_AGE
-            if mine or old or (process is not None and process.alive() is False):
+            if mine or (is_temporary(name) and _abandoned(path)):
                 path.unlink()
                 removed += 1
     return removed
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether the writer of a temporary file is dead, or has to be taken for it."""
+    process = Process.parse(path.name)
+    dead = process is not None and process.alive() is False
+    return dead or time.time() - path.stat().st_mtime > LEFTOVER_AGE
 
 
 def flush(path: Path) -> None:

@@ -37,6 +37,12 @@ SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 
 State = Literal["done", "failed", "running", "pending"]
 
+FILES = {
+    "generate": ("video.mp4", "cell.json", "preview.mp4"),
+    "score": ("scores.parquet", "curves.parquet"),
+}
+"""What each stage writes into a cell's folder, under its claim on the cell."""
+
 
 class Key(NamedTuple):
     """What names a cell."""
@@ -183,6 +189,10 @@ class Cell:
         """The name under which a stage claims this cell."""
         return f"{stage}/{self.key.path}"
 
+    def sweep(self, stage: str) -> None:
+        """Remove the temporary files of a stage; only for who holds its claim on this cell."""
+        files.sweep(self.folder, held=FILES[stage])
+
     def record(self) -> CellRecord | None:
         """The cell's record; None where it is neither done nor failed yet."""
         path = self.folder / "cell.json"
@@ -323,6 +333,34 @@ class Study:
             else:
                 states[key] = status or "pending"
         return states
+
+    def worker(
+        self, lease: float = claims.LEASE, about: dict[str, str] | None = None
+    ) -> claims.Worker:
+        """This process's presence in the study's claims (see `bench.claims`)."""
+        folder = self.path / "claims"
+        return claims.Worker(folder, lease=lease, about=about, inherit=self.clear)
+
+    def clear(self, claim: str) -> None:
+        """Remove what a dead worker left behind in the cell that its claim names.
+
+        A cell that it had finished is never claimed for making again, so nobody else would look.
+        """
+        stage, *names = claim.split("@")
+        if stage == "folder":  # one claim on all cells that are made of existing videos
+            for cell in self.cells():
+                cell.sweep("generate")
+        elif stage in FILES:
+            # A long name ends in a digest, which only the names of all cells can tell.
+            cells = self.cells() if "~" in claim else [self._named(*names)]
+            for cell in cells:
+                if claims.file_name(cell.work(stage)) == claim:
+                    cell.sweep(stage)
+
+    def _named(self, variant: str, folder: str) -> Cell:
+        """The cell of a folder's name."""
+        prompt, _, seed = folder.rpartition("_")
+        return self.cell(variant, prompt, int(seed))
 
     def prompts(self) -> dict[str, dict[str, Any]]:
         """The stored prompts by id: text, negative, tags, image (relative to the study) or null."""

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from bench import files
 from bench.claims import Worker
 from bench.errors import UserError
 from bench.progress import Display
@@ -231,7 +230,7 @@ class Sweep:
             self._maker = self._make_maker()  # a generator that cannot be built ends the sweep
         for cell in missing:
             cell.folder.mkdir(parents=True, exist_ok=True)
-            files.sweep(cell.folder, mine=True)
+            cell.sweep("generate")
         started = datetime.now(UTC)
         common: dict[str, Any] = {"batch_size": len(batch.cells), "worker": worker_name(worker)}
         made: Sequence[Made | Exception]
@@ -284,11 +283,12 @@ class Sweep:
                 cell.video, result.frames, self._fps, crf=self._crf, preset=self._preset
             )
             fields = {**basics, **result.record, **_video_fields(video), **_ending(started)}
+            # What is finished is not looked at again: nothing may be left to do after the record.
+            (cell.folder / "preview.mp4").unlink(missing_ok=True)
             placed = cell.write(CellRecord(status="done", **fields))
         except Exception as error:
             self._fail(batch, cell, error, {**basics, **_ending(started)})
             return
-        (cell.folder / "preview.mp4").unlink(missing_ok=True)
         if placed:
             self.outcome.made += 1
             self.display.made(cell.key)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import files, prompts, suites
-from bench.claims import Worker
 from bench.errors import UserError
 from bench.generators import folder
 from bench.making import maker, plans, sizes
@@ -52,6 +51,8 @@ def run(
     alone = cfg["claims"]["wait"]
     # A job among hundreds does not look at all cells before it begins, nor after it ends.
     missing = sum(unfinished(work, retry=cfg["retry_failed"]).values()) if alone else len(cells)
+    if not missing:
+        settle(study, cfg["claims"]["lease"])
     if not missing and cfg["retry_failed"]:
         print(f"study={study.path}: all {len(cells)} cells are finished, nothing to make")
         return OK
@@ -66,7 +67,7 @@ def run(
     try:
         with (
             stop.listening(),
-            Worker(study.path / "claims", lease=cfg["claims"]["lease"], about=about) as worker,
+            study.worker(cfg["claims"]["lease"], about) as worker,
             display(missing) as shown,
         ):
             sweep = _sweep(cfg, study, build, shown, stop)
@@ -98,7 +99,7 @@ def _existing(cfg: Mapping[str, Any]) -> int:
         suite = suites.chosen(cfg["prompts"], known_images(Path(cfg["study"])))
     study = Study.create(cfg["study"], {"generator": cfg["generator"]}, configuration=cfg)
     by_id = {prompt.id: prompt for prompt in prompts.store(study, suite).prompts}
-    with Worker(study.path / "claims", lease=cfg["claims"]["lease"]) as worker:
+    with study.worker(cfg["claims"]["lease"]) as worker:
         if not worker.claim(["folder"]):
             raise UserError(f"study={study.path}: another process is putting videos into it")
         for cell, error in folder.present(study, existing, by_id):
@@ -162,8 +163,19 @@ def unfinished(work: Sequence[Batch], *, retry: bool) -> Counter[str]:
 
 def tidy(study: Study) -> None:
     """Remove what killed processes left in the folders that cells do not own."""
-    for place in (study.path, study.path / "prompts", study.path / "asked"):
-        files.sweep(place)
+    for place in (".", "prompts", "asked", "logs"):
+        files.sweep(study.path / place)
+
+
+def settle(study: Study, lease: float) -> None:
+    """Clean up behind workers that died between their last cell's record and their leave.
+
+    Costs a look or two where there is nothing to do; living workers are left alone.
+    """
+    tidy(study)
+    if (study.path / "claims").exists():
+        with study.worker(lease):
+            pass  # leaving buries the dead
 
 
 def _from_here(work: list[Batch], worker: int, workers: int) -> list[Batch]:

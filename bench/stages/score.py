@@ -6,7 +6,6 @@ from typing import Any
 
 from bench.claims import Worker
 from bench.errors import UserError
-from bench.files import sweep
 from bench.signals import Stop, Stopped
 from bench.stages.generate import AGAIN, FAILED, INTERRUPTED, OK
 from bench.study import Cell, Study
@@ -60,7 +59,7 @@ def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
     try:
         with (
             stop.listening(),
-            Worker(study.path / "claims", lease=cfg["claims"]["lease"]) as worker,
+            study.worker(cfg["claims"]["lease"]) as worker,
         ):
             jobs = (job(cell) for cell in _claimed(cells, worker, stop, wait=cfg["claims"]["wait"]))
             tally = score_many(jobs, cfg["metrics"], on_job=told, **options)
@@ -98,7 +97,7 @@ def _claimed(cells: list[Cell], worker: Worker, stop: Stop, *, wait: bool) -> It
             try:
                 yield cell
             finally:
-                sweep(cell.folder, mine=True)
+                cell.sweep("score")
                 worker.release(work)
         if not wait:
             return

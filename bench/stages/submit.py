@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import cluster
-from bench.claims import Worker
 from bench.stages import generate
 from bench.study import Cell, Study
 from bench.variant import Variant
@@ -33,6 +32,7 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant], overrides: Sequence
     ]
     pieces = sum(any(statuses[cell] != "done" for cell in batch.cells) for batch in work)
     if not pieces and not unscored:
+        generate.settle(study, cfg["claims"]["lease"])
         print(f"study={study.path}: all {len(cells)} cells are finished, no job is needed")
         return 0
     forget(study, failed)
@@ -52,7 +52,7 @@ def forget(study: Study, failed: Sequence[Cell]) -> int:
     if not failed:
         return 0
     forgotten = 0
-    with Worker(study.path / "claims") as worker:
+    with study.worker() as worker:
         for cell in failed:
             name = [cell.work("generate")]
             if worker.claim(name):

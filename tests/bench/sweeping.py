@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ablations.variant import parse
-from bench.claims import Worker
 from bench.progress import Lines
 from bench.prompts import Prompt
 from bench.signals import Stop
@@ -74,7 +73,7 @@ def sweep(
 ) -> Outcome:
     """Run one sweep over the work in this process."""
     stop = stop or Stop()
-    with stop.listening(), Worker(study.path / "claims", lease=30) as worker:
+    with stop.listening(), study.worker(lease=30) as worker:
         return Sweep(study, make, Lines(len(work), sys.stdout), stop, fps=16, **options).run(
             work, worker
         )

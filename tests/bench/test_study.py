@@ -57,7 +57,7 @@ def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path: Pa
     mine.write_text("being written")
     assert files.sweep(tmp_path) == 1
     assert list(tmp_path.iterdir()) == [mine]
-    assert files.sweep(tmp_path, mine=True) == 1
+    assert files.sweep(tmp_path, held=["video.mp4"]) == 1
 
 
 def test_requests_of_several_processes_add_up(tmp_path: Path) -> None:

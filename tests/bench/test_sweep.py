@@ -243,3 +243,14 @@ def test_a_cell_that_takes_longer_than_the_warning_allows_is_dropped(tmp_path: P
         sweep(study, work, lambda: Noise(0.5), Stop(grace=5))
     assert videos(study.path) == {}
     assert not (study.path / "claims").exists()
+
+
+@pytest.mark.parametrize("stage", ["generate", "score"])
+def test_killed_before_any_file_operation_the_next_run_leaves_the_same_files(
+    tmp_path: Path, stage: str
+) -> None:
+    program = [sys.executable, "-m", "tests.bench.dying", stage, str(tmp_path)]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
+    *differing, operations = done.stdout.splitlines()
+    assert differing == []
+    assert int(operations) > 30
