@@ -63,6 +63,10 @@ OPTIONS: Final[dict[str, Option]] = {
         "full, or block-causal: no frame reads later frames of the packed sequence",
         ("full", "causal"),
     ),
+    "block": Option(
+        int, "SkyReels-V2: latent frames of a causal block; 1 is full attention", low=1
+    ),
+    "lag": Option(int, "SkyReels-V2: diffusion steps by which a block lags the one before it"),
     "lora": Option(str, "name of one of the generator's LoRA weights"),
     "weights": Option(str, "name of one of the generator's transformers"),
     "method": Option(

@@ -30,6 +30,9 @@ ANY_PLAN = frozenset({"framepack", "folder"})
 
 AnyGenerator = Generator | RollsOut
 
+NOT_FRAMEPACK = ("block", "lag")
+"""Options of other generators, which name their own and refuse all others."""
+
 _built: dict[str, AnyGenerator] = {}
 
 
@@ -48,6 +51,9 @@ def plan(config: Mapping[str, Any], variant: Variant, **asked: Any) -> Plan:
 
     kind = config.get("kind", "framepack")
     if kind in ANY_PLAN or kind not in KINDS:
+        for key in NOT_FRAMEPACK:
+            if key in variant.options:
+                raise UserError(f"{variant.name}: generator {kind} has no option {key}")
         return samplers.plan(variant, **asked)
     made: Plan = import_module(KINDS[kind]).plan(variant, **asked)
     return made
