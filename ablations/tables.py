@@ -5,6 +5,7 @@ by packing; methods other than FramePack's stand in a table of alternatives. A v
 decides this (sampler, packing, +D, method), so nothing here looks at names.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,21 +32,43 @@ BLOCKS = (
 )
 """In the paper's order: from the sampler that drifts most to the one that drifts least."""
 
-ALTERNATIVES: Mapping[str, str] = {
-    "repeat_i2v": "Repeating image-to-video",
-    "anchor": "Anchor frames",
-    "causal": "Causal attention",
-    "noisy_history": "DiffusionForcing",
-    "history_guidance": "History guidance",
-}
-"""Titles of methods that are not a choice of sampler and packing, by `options.method`."""
+WINDOW = re.compile(r"f(?!1k1$)\d+k1")
+"""The packing of the alternatives' base: more than one frame, all at full length."""
 
 _PLACE = {block.id: place for place, block in enumerate(BLOCKS)}
 
 
-def block_of(sampler: str, discrete: int | None, options: Mapping[str, Any]) -> Block:
+def method_of(sampler: str, packing: str, options: Mapping[str, Any]) -> str:
+    """The title of the method in the paper's table of alternatives; "" for FramePack's own.
+
+    Args:
+        sampler: vanilla, f1, ...
+        packing: levels in time order.
+        options: what the variant changes; a zero changes nothing.
+    """
+    chosen = {key: value for key, value in options.items() if value}
+    delta = str(chosen.get("delta", ""))
+    if chosen.get("method") == "repeat":
+        return "Repeating image-to-video"
+    if chosen.get("attention") == "causal":
+        return "Causal attention"
+    if "forcing" in chosen or delta.startswith("forcing"):
+        trained = delta.removeprefix("forcing-") if delta.startswith("forcing") else "none"
+        return f"DiffusionForcing ({trained}, {chosen.get('forcing', 0):g})"
+    if "noise" in chosen:
+        return f"Noisy history, σ {chosen['noise']:g}"
+    if "history_guidance" in chosen:
+        return "History guidance"
+    if WINDOW.fullmatch(packing):
+        return {"f1": "Anchor frames", "vanilla": "Sliding window"}.get(sampler, "")
+    return str(chosen.get("method", "")).replace("packed", "")
+
+
+def block_of(
+    sampler: str, discrete: int | None, options: Mapping[str, Any], packing: str = ""
+) -> Block:
     """The block in which a variant's row stands; an unknown sampler gets a block of its own."""
-    if options.get("method"):
+    if method_of(sampler, packing, options):
         return BLOCKS[_PLACE["alternative"]]
     id_ = sampler + ("+D" if discrete is not None else "")
     if id_ in _PLACE:

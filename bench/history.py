@@ -6,12 +6,15 @@ input image and an end image are given and carry no accumulated error.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+    from bench.generators.base import ContextFrames
 
 
 class Treatment(Protocol):
@@ -51,6 +54,28 @@ class Noisy:
         shape = latents.shape[1:]
         noise = torch.stack([torch.randn(shape, generator=rng) for rng in rngs]).to(latents)
         return (1 - self.sigma) * latents + self.sigma * noise
+
+
+def at_level(
+    clean: "Sequence[ContextFrames]", noised: "Sequence[ContextFrames]", level: float
+) -> "list[ContextFrames]":
+    """Contexts at a noise level: (1 − level)·x + level·ε.
+
+    DiffusionForcing ties history's noise to the diffusion step: at the step's own level t it is
+    σ·t. The noise ε is drawn once a section, so a frame walks along one path while it is seen.
+
+    Args:
+        clean: contexts with x.
+        noised: the same contexts with ε in place of generated frames; given frames stand in both,
+            and come back bit for bit.
+        level: 0..1; at 0 everything comes back bit for bit.
+    """
+    import torch
+
+    return [
+        replace(one, latents=torch.lerp(one.latents, other.latents, level))
+        for one, other in zip(clean, noised, strict=True)
+    ]
 
 
 class Discrete:

@@ -107,10 +107,7 @@ def rollout_packed(
     """The rollout of a plan as it stands; see `rollout`."""
     import torch
 
-    for request in requests:
-        if (request.last_image is not None) != plan.end_image:
-            lacks = "needs an end image" if plan.end_image else "takes no end image"
-            raise UserError(f"{variant.name}: the plan {lacks}, unlike prompt {request.prompt_id}")
+    check_ends(variant, plan, requests)
     settings = generator.use(variant, plan.kernels)
     treatment = generator.history_treatment(variant)
     tokens: list[int] = []
@@ -119,7 +116,9 @@ def rollout_packed(
     with torch.inference_mode():
         order = str(variant.option("order", "time"))
         batch = _Batch(generator, plan, requests, treatment, ORDER_WEIGHTS[order])
-        batch.guided = float(variant.option("history_guidance", 0.0)) > 0
+        batch.noised = any(
+            float(variant.option(key, 0.0)) > 0 for key in ("history_guidance", "forcing")
+        )
         for number in range(len(plan.sections)):
             started = time.perf_counter()
             tokens.append(batch.denoise(number, on_step))
@@ -143,6 +142,18 @@ def rollout_packed(
         failure or Rollout(video.chunks(), record)
         for failure, video in zip(batch.failures, batch.videos, strict=True)
     ]
+
+
+def check_ends(variant: Variant, plan: Plan, requests: Sequence[Request]) -> None:
+    """Check that the requests have end images if and only if the plan does.
+
+    Raises:
+        UserError: one does not; names it.
+    """
+    for request in requests:
+        if (request.last_image is not None) != plan.end_image:
+            lacks = "needs an end image" if plan.end_image else "takes no end image"
+            raise UserError(f"{variant.name}: the plan {lacks}, unlike prompt {request.prompt_id}")
 
 
 def describe(generator: Generator | RollsOut, variant: Variant, plan: Plan) -> dict[str, Any]:
@@ -184,8 +195,8 @@ class _Batch:
         import torch
 
         self.time_weight = time_weight
-        self.guided = False
-        """Whether history guidance needs the contexts with fully noised history too."""
+        self.noised = False
+        """Whether the contexts with fully noised history are needed too."""
         self.generator, self.plan, self.requests = generator, plan, requests
         self.treatment = treatment
         self.videos = [Assembly() for _ in requests]
@@ -227,7 +238,7 @@ class _Batch:
             noise.to(self.latents.device),
             on_step,
             [self._frames(context, Noisy(1.0)) for context in section.contexts]
-            if self.guided
+            if self.noised
             else None,
         )
         finite = torch.isfinite(done.latents).flatten(1).all(1).tolist()

@@ -16,6 +16,11 @@ MAX_SECTION: Final = 33
 """The longest section (in latent frames) that HunyuanVideo was trained to denoise at once."""
 
 
+DELTAS: Final = ("window", "causal", "forcing-random", "forcing-0.1", "discrete")
+"""What a checkpoint can be fine-tuned for, one small file each: a sliding window of clean history,
+causal attention, noise on history at any or at one level, discretised history."""
+
+
 @dataclass(frozen=True)
 class Option:
     """One thing besides sampler, packing and section length that a variant may change."""
@@ -55,6 +60,9 @@ OPTIONS: Final[dict[str, Option]] = {
         ("time", "similarity", "hybrid"),
     ),
     "noise": Option(float, "noise mixed into the clean history, σ in 0..1"),
+    "forcing": Option(
+        float, "DiffusionForcing: history has this times the noise of each diffusion step; 0 is off"
+    ),
     "history_guidance": Option(
         float, "weight of guidance away from the same section with fully noised history; 0 is off"
     ),
@@ -67,6 +75,12 @@ OPTIONS: Final[dict[str, Option]] = {
         int, "SkyReels-V2: latent frames of a causal block; 1 is full attention", low=1
     ),
     "lag": Option(int, "SkyReels-V2: diffusion steps by which a block lags the one before it"),
+    "delta": Option(
+        str,
+        "fine-tuned for a method, where the generator has such weights; without them it runs "
+        "training-free",
+        DELTAS,
+    ),
     "lora": Option(str, "name of one of the generator's LoRA weights"),
     "weights": Option(str, "name of one of the generator's transformers"),
     "method": Option(

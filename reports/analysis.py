@@ -251,7 +251,9 @@ def _entrants(cells: pd.DataFrame) -> tuple[Entrant, ...]:
                 tail=str(first["tail"]),
                 discrete=discrete,
                 options=first["options"],
-                block=block_of(str(first["sampler"]), discrete, first["options"]),
+                block=block_of(
+                    str(first["sampler"]), discrete, first["options"], str(first["packing"])
+                ),
                 rows=np.asarray(rows, dtype=np.int64),
                 asked=len(part),
                 made=int((part["state"] == "done").sum()),

@@ -47,7 +47,8 @@ class Settings:
     """steps, guidance, cfg, shift, teacache, lora, weights: recorded in every cell."""
 
     untrained: tuple[str, ...] = ()
-    """What the checkpoint never saw in training: k8 and k16 made from k1, tails, +D, noise."""
+    """What the checkpoint never saw in training: k8 and k16 made from k1, tails, +D, noise, a delta
+    that it lacks."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ class Generator(Protocol):
             target_indices: RoPE time index of every target frame.
             noise: [batch, C, section, h, w], standard normal.
             on_step: called after every diffusion step.
-            unguided: the contexts that history guidance steers away from.
+            unguided: the same contexts with fully noised history: what history guidance steers
+                away from, and what DiffusionForcing mixes in.
         """
 
     def decode(self, latents: "torch.Tensor") -> "torch.Tensor":

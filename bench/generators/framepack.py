@@ -20,6 +20,7 @@ from bench.codebook import digest as codes_digest
 from bench.errors import UserError
 from bench.generators import checkpoint as ckpt
 from bench.generators.base import ContextFrames, Denoised, OnStep, Request, Settings
+from bench.generators.deltas import Delta
 from bench.generators.flow import mu, released_shift
 from bench.generators.lora import Lora
 from bench.generators.options import device_name, dtype_name, place, read
@@ -36,7 +37,7 @@ from bench.generators.transformer import (
     TextInputs,
     TextTokens,
 )
-from bench.history import Discrete, Noisy, Treatment, untouched
+from bench.history import Discrete, Noisy, Treatment, at_level, untouched
 from bench.packing import Kernel
 from bench.variant import Scalar, Variant
 
@@ -87,11 +88,14 @@ class Config:
     """Name → file, folder or hub id; a variant asks for one by `+lora-NAME`."""
     transformers: Mapping[str, str] = field(default_factory=dict)
     """Name → folder or hub id of fine-tuned weights; a variant asks by `+weights-NAME`."""
+    deltas: str | None = None
+    """Folder with NAME.safetensors of `bench.variant.DELTAS`; a variant asks by `+delta-NAME` and
+    runs training-free where that file is not there."""
     codebooks: Mapping[str, str] = field(default_factory=dict)
     """K → safetensors file with `codes` [K, channels]; the first serves a bare +D."""
     trained: Sequence[str] = ()
     """What this checkpoint has seen in training besides packed, deleted history: +D, ta, tc, noise,
-    causal, k8, … All else is named as untrained in every cell that uses it."""
+    forcing, guidance, causal, k8, … All else is named as untrained in every cell that uses it."""
     offline: bool = False
 
 
@@ -136,7 +140,7 @@ class FramePack:
         )
         self.pipe.set_progress_bar_config(disable=True)
         self._weights = ""
-        self._lora: Lora | None = None
+        self._merged: dict[str, Lora] = {}
         self._pack()
         if config.vae_tiling:
             self.pipe.vae.enable_tiling()
@@ -191,13 +195,15 @@ class FramePack:
             "shift": config.shift,
             "teacache": config.teacache,
             "history_guidance": None,
+            "forcing": None,
             "attention": None,
             "lora": None,
             "weights": None,
         }
         values = {key: variant.options.get(key, value) for key, value in defaults.items()}
         _shift(values["shift"])
-        self._use_weights(variant, str(values["weights"] or ""), str(values["lora"] or ""))
+        delta = self._delta(variant)
+        self._use_weights(variant, str(values["weights"] or ""), str(values["lora"] or ""), delta)
         embedder = self.pipe.transformer.clean_x_embedder.proj
         base = tuple(
             t.detach().to(self.device, self._dtype) for t in (embedder.weight, embedder.bias)
@@ -209,18 +215,27 @@ class FramePack:
         if variant.discrete is not None:
             codes = self._codes(variant)
             kept["codebook"] = f"K={len(codes)} {codes_digest(codes)}"
+        seen = set(config.trained)
+        if delta is not None:
+            kept["delta"] = f"{delta.name} {delta.digest}"
+            seen |= delta.trained
         unseen = [*untrained, *unseen_treatments(variant)]
-        self._settings = Settings(kept, tuple(x for x in unseen if x not in config.trained))
+        if delta is None and "delta" in variant.options:
+            unseen.append(f"delta-{variant.options['delta']}")
+        self._settings = Settings(kept, tuple(x for x in unseen if x not in seen))
         if self.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats(self.device)
         return self._settings
 
     def history_treatment(self, variant: Variant) -> Treatment:
         """Noise, a codebook, or nothing."""
-        sigma = float(variant.option("noise", 0.0))
+        sigma, forcing = (float(variant.option(key, 0.0)) for key in ("noise", "forcing"))
+        if forcing > 1:
+            raise UserError(f"{variant.name}: option forcing: σ is 0 to 1, not {forcing:g}")
+        chosen = [("+D", variant.discrete is not None), ("noise", sigma), ("forcing", forcing)]
+        if len(several := [name for name, value in chosen if value]) > 1:
+            raise UserError(f"{variant.name}: either {' or '.join(several)}, not both")
         if variant.discrete is not None:
-            if sigma:
-                raise UserError(f"{variant.name}: either +D or noise, not both")
             return Discrete(self._codes(variant))
         return Noisy(sigma) if sigma else untouched
 
@@ -246,9 +261,28 @@ class FramePack:
             )
         return codes
 
-    def _use_weights(self, variant: Variant, weights: str, lora: str) -> None:
-        have = self._lora.name if self._lora else ""
-        if weights == self._weights and lora == have:
+    def _delta(self, variant: Variant) -> Delta | None:
+        """The delta that a variant asks for, or None where there is none.
+
+        Raises:
+            UserError: it was trained for another transformer than the one in use.
+        """
+        name, folder = str(variant.option("delta", "")), self.config.deltas
+        if not name or folder is None:
+            return None
+        path = Path(folder) if Path(folder).is_dir() else ROOT / folder
+        file = path / f"{name}.safetensors"
+        if not file.is_file():
+            return None
+        source = self._transformer_source(str(variant.option("weights", "")))
+        transformer = ckpt.local_folder(source)
+        return Delta.read(name, file, None if transformer is None else inner_folder(transformer))
+
+    def _use_weights(self, variant: Variant, weights: str, lora: str, delta: Delta | None) -> None:
+        files = {f"loras.{lora}": self.config.loras.get(lora, "")} if lora else {}
+        if delta is not None:
+            files[f"deltas.{delta.name}"] = str(delta.file)
+        if weights == self._weights and list(files) == list(self._merged):
             return
         for key, name, table in (
             ("weights", weights, self.config.transformers),
@@ -261,15 +295,14 @@ class FramePack:
                     f"{', '.join(table) or 'none'}"
                 )
         self._texts = TextTokens()
-        if self._lora:
-            self._lora.remove(self.pipe.transformer)
-            self._lora = None
+        for key in reversed(list(self._merged)):
+            self._merged.pop(key).remove(self.pipe.transformer)
         if weights != self._weights:
             self._load_weights(weights)
-        if lora:
-            found = Lora(lora, self.config.loras[lora], offline=self.config.offline)
+        for key, source in files.items():
+            found = Lora(key, source, offline=self.config.offline)
             found.merge(self.pipe.transformer)
-            self._lora = found
+            self._merged[key] = found
 
     def _load_weights(self, name: str) -> None:
         source = self._transformer_source(name)
@@ -291,9 +324,7 @@ class FramePack:
 
     def _transformer_folder(self) -> Path | None:
         folder = ckpt.local_folder(self._transformer_source(self._weights))
-        if folder and (folder / "transformer").is_dir():
-            return folder / "transformer"
-        return folder
+        return None if folder is None else inner_folder(folder)
 
     def _pack(self) -> None:
         """Give the transformer our forward, and place all components."""
@@ -372,7 +403,10 @@ class FramePack:
         """One section by flow matching with Euler steps."""
         values = self._settings.values
         steps, cfg = int(values["steps"]), float(values["cfg"])
-        recall = float(values.get("history_guidance", 0.0)) if unguided is not None else 0.0
+        recall, forcing = (
+            float(values.get(key, 0.0)) if unguided is not None else 0.0
+            for key in ("history_guidance", "forcing")
+        )
         scheduler, timesteps = self._schedule(noise, steps)
         guidance = torch.tensor([float(values["guidance"])] * len(conditions))
         guidance = guidance.to(self.device, self._dtype) * 1000.0
@@ -388,6 +422,9 @@ class FramePack:
         latents = noise
         for step, now in enumerate(timesteps, start=1):
             timestep = now.expand(len(conditions))
+            if unguided is not None and forcing:
+                level = forcing * float(now) / scheduler.config.num_train_timesteps
+                state.contexts, state.packed = at_level(contexts, unguided, level), None
             velocities = [
                 self.pipe.transformer(
                     latents.to(self._dtype), timestep, texts, guidance, seen, cache
@@ -451,11 +488,16 @@ def unseen_treatments(variant: Variant) -> list[str]:
     found: list[str] = [] if variant.packing.tail == "td" else [variant.packing.tail]
     if variant.discrete is not None:
         found.append("+D")
-    if any(float(variant.option(key, 0.0)) > 0 for key in ("noise", "history_guidance")):
-        found.append("noise")
+    names = {"noise": "noise", "forcing": "forcing", "history_guidance": "guidance"}
+    found += [name for key, name in names.items() if float(variant.option(key, 0.0)) > 0]
     if variant.option("attention", "full") == "causal":
         found.append("causal")
     return found
+
+
+def inner_folder(folder: Path) -> Path:
+    """Where the transformer's weights are: the folder itself, or a whole checkpoint's part."""
+    return folder / "transformer" if (folder / "transformer").is_dir() else folder
 
 
 def _shift(value: Scalar | None) -> str | float | None:

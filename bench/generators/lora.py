@@ -15,7 +15,10 @@ from bench.errors import UserError
 
 
 class Lora:
-    """One LoRA file in any layout that diffusers reads for HunyuanVideo."""
+    """One LoRA file in any layout that diffusers reads for HunyuanVideo.
+
+    `name` is its key in the generator's configuration: `loras.NAME`, `deltas.NAME`.
+    """
 
     def __init__(self, name: str, source: str, *, offline: bool = False) -> None:
         try:
@@ -24,15 +27,11 @@ class Lora:
             )
         except Exception as error:
             line = " ".join(str(error).split())
-            raise UserError(
-                f"generator.loras.{name}: {source} cannot be loaded: {line[:300]}"
-            ) from error
+            raise UserError(f"generator.{name}: {source} cannot be loaded: {line[:300]}") from error
         self.name = name
         self.deltas = low_rank_deltas(state)
         if not self.deltas:
-            raise UserError(
-                f"generator.loras.{name}: {source} has no LoRA weights of a transformer"
-            )
+            raise UserError(f"generator.{name}: {source} has no LoRA weights of a transformer")
         self._original: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -50,7 +49,7 @@ class Lora:
             except (AttributeError, RuntimeError):
                 self.remove(transformer)
                 raise UserError(
-                    f"generator.loras.{self.name}: its weights for {module} do not fit the model"
+                    f"generator.{self.name}: its weights for {module} do not fit the model"
                 ) from None
             self._original[module] = weight.detach().to("cpu", copy=True)
             weight.copy_(changed)

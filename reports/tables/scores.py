@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ablations.tables import ALTERNATIVES
+from ablations.tables import method_of
 from reports.analysis import Analysis, Entrant
 from reports.columns import Column, other_columns
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table, ranked
@@ -124,9 +124,9 @@ def alternatives(analysis: Analysis) -> Table | None:
     packed = [entrant for entrant in analysis.variants if entrant not in others]
     named = []
     for entrant in others:
-        title = ALTERNATIVES.get(str(entrant.options.get("method")))
+        title = method_of(entrant.sampler, entrant.packing, entrant.options)
         one = row(analysis, entrant, analysis.paper)
-        named.append(Row(f"{title} ({one.label})" if title else one.label, one.entries))
+        named.append(Row(f"{title}: {one.label}", one.entries))
     blocks = [Block("Alternatives", tuple(named))]
     if packed:
         rows = tuple(row(analysis, entrant, analysis.paper) for entrant in packed)

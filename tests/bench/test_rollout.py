@@ -373,7 +373,7 @@ def test_history_guidance_is_two_passes_and_nothing_at_weight_zero(
     (guided,), _ = make(generator, FORWARD + "+history_guidance-2", [request()])
     assert np.array_equal(frames(plain), frames(zero))
     assert not np.array_equal(frames(plain), frames(guided))
-    assert "noise" in guided.record["untrained"]
+    assert "guidance" in guided.record["untrained"]
     calls: list[int] = []
     hook = generator.pipe.transformer.register_forward_hook(lambda *_: calls.append(1))
     make(generator, FORWARD + "+history_guidance-2", [request()], 1)
