@@ -191,7 +191,11 @@ def digest(folder: Path) -> str:
 
 def quiet() -> None:
     """Silence notices that say nothing about the user's choices."""
-    for name in ("diffusers.pipelines.pipeline_utils", "transformers.tokenization_utils_base"):
+    for name in (
+        "diffusers.pipelines.pipeline_utils",
+        "diffusers.schedulers.scheduling_flow_match_euler_discrete",
+        "transformers.tokenization_utils_base",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
     silent: tuple[Any, ...] = (diffusers_logging, transformers_logging)
     for library in silent:

@@ -37,6 +37,8 @@ class Clips:
         spatial: pixels per latent position.
         temporal: pixel frames per latent frame after the first.
         patch: latent positions per side of a token.
+        trained: latent frames of the longest clip seen in training; longer ones are recorded as
+            untrained. 0: not known.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Clips:
     spatial: int = 8
     temporal: int = 4
     patch: int = 2
+    trained: int = 0
 
     @property
     def side(self) -> int:
@@ -88,8 +91,14 @@ class Clips:
             return f"endpoint {''.join(map(str, packing.ends[0]))}"
         if variant.discrete is not None:
             return "+D"
-        unknown = [key for key in variant.options if key not in self.options]
+        # One frame passed on is what `method-repeat` asks of other generators.
+        known = {*self.options, *(["method"] if self._repeats(variant) else [])}
+        unknown = [key for key in variant.options if key not in known]
         return f"option {unknown[0]}" if unknown else ""
+
+    def _repeats(self, variant: Variant) -> bool:
+        repeat = variant.option("method", "packed") == "repeat"
+        return repeat and variant.packing.history == 1 and not self.end
 
     def check_size(self, height: int, width: int) -> None:
         """Refuse sizes that are not whole tokens.
@@ -103,6 +112,11 @@ class Clips:
                     f"video.{key}: {pixels} is not a multiple of {self.side} pixels, "
                     f"which generator {self.kind} needs"
                 )
+
+    def untrained(self, variant: Variant) -> tuple[str, ...]:
+        """The section, where a clip of it is longer than those seen in training."""
+        longer = self.trained and variant.packing.history + variant.section > self.trained
+        return (f"g{variant.section}",) if longer else ()
 
     def frames(self, latents: int) -> int:
         """Pixel frames of so many latents from a clip's start."""

@@ -15,7 +15,7 @@ from bench.generators.looped import Clip, Looped
 from bench.generators.options import read
 from bench.generators.piped import Config, Source
 
-CLIPS = Clips(kind="hunyuan_i2v", options=("steps", "guidance", "cfg", "shift"))
+CLIPS = Clips(kind="hunyuan_i2v", options=("steps", "guidance", "cfg", "shift"), trained=33)
 
 plan = CLIPS.plan
 

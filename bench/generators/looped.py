@@ -12,16 +12,24 @@ a clip's bits would depend on its companions.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.generators.base import OnStep, Request
-from bench.generators.piped import Piped
+from bench.generators.piped import Config, Piped
 from bench.plan import Plan
-from bench.rollout import Frames, NonFiniteLatents, OnSection, Rollout, describe, noise_seed
+from bench.rollout import (
+    Frames,
+    NonFiniteLatents,
+    OnSection,
+    Rollout,
+    check_ends,
+    describe,
+    noise_seed,
+)
 from bench.variant import Variant
 
 if TYPE_CHECKING:
@@ -48,8 +56,38 @@ class Clip:
     """Arguments of the pipeline that report its steps."""
 
 
+@dataclass
+class Made:
+    """One video as far as it is made."""
+
+    chunks: list[Frames] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    """Of every section, decoding excluded."""
+    decoding: float = 0.0
+    failure: Exception | None = None
+
+    def so_far(self) -> Frames:
+        """All frames; none before the first section."""
+        return np.concatenate(self.chunks) if self.chunks else np.zeros((0, 1, 1, 3), np.uint8)
+
+
 class Looped(Piped, ABC):
     """Base of the kinds that make videos clip by clip."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._decoding = 0.0
+        """Seconds spent in the decoder so far."""
+        decode = self.pipe.vae.decode
+
+        def timed(*latents: Any, **how: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return decode(*latents, **how)
+            finally:
+                self._decoding += time.perf_counter() - started
+
+        self.pipe.vae.decode = timed
 
     def identity(self) -> dict[str, Any]:
         """Checkpoint, digest of its weights, types, and what goes from section to section."""
@@ -73,38 +111,50 @@ class Looped(Piped, ABC):
         on_step: OnStep | None = None,
     ) -> list[Rollout | Exception]:
         """As `bench.rollout.rollout`: a plan of `Clips.plan`, section by section."""
+        check_ends(variant, plan, requests)
         settings = self.use(variant)
-        videos: list[list[Frames]] = [[] for _ in requests]
-        failures: list[Exception | None] = [None] * len(requests)
-        seconds: list[float] = []
+        made = [Made() for _ in requests]
         for number in range(len(plan.sections)):
-            started = time.perf_counter()
-            for cell, request in enumerate(requests):
-                if failures[cell] is None:
-                    try:
-                        videos[cell].append(
-                            self._section(plan, number, request, videos[cell], on_step)
-                        )
-                    except NonFiniteLatents as failure:
-                        failures[cell] = failure
-            if all(failures):
+            for video, request in zip(made, requests, strict=True):
+                if video.failure is None:
+                    self._add_section(plan, number, request, video, on_step)
+            if all(video.failure for video in made):
                 break
-            seconds.append(round(time.perf_counter() - started, 4))
             if on_section is not None:
-                on_section(number + 1, len(plan.sections), _so_far(videos))
-        overlap = self.clips.frames(variant.packing.history)
+                on_section(number + 1, len(plan.sections), lambda: [v.so_far() for v in made])
         record = describe(self, variant, plan) | {
-            "generator": self.identity() | settings.values | {"overlap_frames": overlap},
+            "generator": self.identity()
+            | settings.values
+            | {"overlap_frames": self.clips.frames(variant.packing.history)},
             "tokens_per_section": plan.tokens_per_section,
-            "section_seconds": seconds,
             "peak_memory_bytes": self.peak_memory(),
             "untrained": list(settings.untrained),
             "batch_size": 1,
         }
         return [
-            failure or Rollout(video, record)
-            for failure, video in zip(failures, videos, strict=True)
+            video.failure
+            or Rollout(
+                video.chunks,
+                record
+                | {
+                    "section_seconds": [round(seconds, 4) for seconds in video.seconds],
+                    "seconds_decode": round(video.decoding, 4),
+                },
+            )
+            for video in made
         ]
+
+    def _add_section(
+        self, plan: Plan, number: int, request: Request, video: "Made", on_step: OnStep | None
+    ) -> None:
+        """Make one section of one video, or note that it failed."""
+        started, self._decoding = time.perf_counter(), 0.0
+        try:
+            video.chunks.append(self._section(plan, number, request, video.chunks, on_step))
+        except NonFiniteLatents as failure:
+            video.failure = failure
+        video.seconds.append(time.perf_counter() - started - self._decoding)
+        video.decoding += self._decoding
 
     def _section(
         self,
@@ -171,9 +221,3 @@ def _newest(video: Sequence[Frames], count: int) -> Frames:
             break
         chunks.insert(0, chunk)
     return np.concatenate(chunks)[-count:]
-
-
-def _so_far(videos: list[list[Frames]]) -> Callable[[], Sequence[Frames]]:
-    return lambda: [
-        np.concatenate(video) if video else np.zeros((0, 1, 1, 3), np.uint8) for video in videos
-    ]

@@ -9,13 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from bench.errors import UserError
 from bench.generators.clips import Clips
 from bench.generators.looped import Clip, Looped
 from bench.generators.options import read
 from bench.generators.piped import Config, Source
 
 CLIPS = Clips(
-    kind="ltx", options=("steps", "cfg", "noise"), history=12, spatial=32, temporal=8, patch=1
+    kind="ltx",
+    options=("steps", "cfg", "noise"),
+    history=12,
+    spatial=32,
+    temporal=8,
+    patch=1,
+    trained=33,
 )
 
 plan = CLIPS.plan
@@ -54,6 +61,14 @@ class LTX(Looped):
         "diffusers.LTXConditionPipeline", "LTXVideoTransformer3DModel", ("sentencepiece",)
     )
     config: LTXConfig
+
+    def __init__(self, config: LTXConfig) -> None:
+        super().__init__(config)
+        if self.pipe.scheduler.config.get("use_dynamic_shifting"):
+            raise UserError(
+                f"generator.checkpoint: {config.checkpoint}: its scheduler shifts by the clip's "
+                "size, which LTXConditionPipeline cannot; Lightricks/LTX-Video-0.9.5 and later can"
+            )
 
     def call(self, clip: Clip) -> Any:
         """One clip from an image or from the last frames of a video."""

@@ -89,6 +89,7 @@ class Piped:
             {part: getattr(torch, name) for part, name in names.items()},
             offline=config.offline,
         )
+        self._check_compression()
         self.pipe.set_progress_bar_config(disable=True)
         if config.vae_tiling:
             self.pipe.vae.enable_tiling()
@@ -96,6 +97,21 @@ class Piped:
         self._scheduler = self.pipe.scheduler
         self._identity: dict[str, Any] | None = None
         self._settings = Settings({})
+
+    def _check_compression(self) -> None:
+        """Plans are made without the model, so that its autoencoder must be as expected."""
+        clips, pipe = self.clips, self.pipe
+        found = tuple(
+            getattr(pipe, f"vae_scale_factor_{axis}", None)
+            or getattr(pipe, f"vae_{axis}_compression_ratio")
+            for axis in ("spatial", "temporal")
+        )
+        if found != (clips.spatial, clips.temporal):
+            raise UserError(
+                f"generator.checkpoint: {self.config.checkpoint}: its autoencoder makes one latent "
+                f"of {found[0]} pixels and {found[1]} frames; generator {clips.kind} needs "
+                f"{clips.spatial} and {clips.temporal}"
+            )
 
     @property
     def values(self) -> dict[str, Scalar]:
@@ -150,7 +166,7 @@ class Piped:
             if value is not None:
                 values[key] = value
         self.pipe.scheduler = shifted(self._scheduler, values.get("shift"))
-        self._settings = Settings(values)
+        self._settings = Settings(values, self.clips.untrained(variant))
         if self.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats(self.device)
         return self._settings
@@ -187,31 +203,41 @@ def load(
             f"generator.dtypes.{unknown[0]}: no such component; there are "
             f"{', '.join(name for name in parts if name != 'self')}"
         )
-    ckpt.check_folder(checkpoint, needed=components(pipeline))
     _check_model(kind, source, checkpoint)
+    ckpt.check_folder(checkpoint, needed=components(pipeline, checkpoint))
     try:
         return pipeline.from_pretrained(checkpoint, dtype=dict(dtypes), local_files_only=offline)
     except Exception as error:
         raise ckpt.unusable("generator.checkpoint", checkpoint, error) from error
 
 
-def components(pipeline: Any) -> list[str]:
-    """What a checkpoint of this pipeline must have; `transformer` always."""
+def components(pipeline: Any, checkpoint: str) -> list[str]:
+    """What a checkpoint must have: all that its pipeline cannot do without, and all it names."""
     arguments = inspect.signature(pipeline.__init__).parameters
+    named = [name for name, what in _index(checkpoint).items() if name in arguments and what[0]]
     needed = [
         name
         for name, argument in arguments.items()
         if name != "self" and argument.default is inspect.Parameter.empty
     ]
-    return list(dict.fromkeys(["transformer", *needed]))
+    return list(dict.fromkeys(["transformer", *needed, *named]))
+
+
+def _index(checkpoint: str) -> dict[str, tuple[str | None, str | None]]:
+    """Component → library and class, of a local folder; empty for a hub id."""
+    index = Path(checkpoint) / "model_index.json"
+    if not index.is_file():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"generator.checkpoint: {index}: not JSON ({error})") from None
+    return {name: tuple(what) for name, what in found.items() if isinstance(what, list)}
 
 
 def _check_model(kind: str, source: Source, checkpoint: str) -> None:
     """Check that a local folder's transformer is of the class that the kind needs."""
-    index = Path(checkpoint) / "model_index.json"
-    if not index.is_file():
-        return
-    found = json.loads(index.read_text(encoding="utf-8"))["transformer"][1]
+    _, found = _index(checkpoint).get("transformer", (None, source.transformer))
     if found != source.transformer:
         raise UserError(
             f"generator.checkpoint: {checkpoint}: its transformer is a {found}; "

@@ -13,7 +13,7 @@ from bench.generators.clips import Clips
 from bench.generators.options import read
 from bench.generators.wan_i2v import WanConfig, WanI2V
 
-CLIPS = Clips(kind="wan_flf2v", options=("steps", "cfg", "shift"), end=True)
+CLIPS = Clips(kind="wan_flf2v", options=("steps", "cfg", "shift"), end=True, trained=21)
 
 plan = CLIPS.plan
 

@@ -9,7 +9,7 @@ from bench.generators.looped import Clip, Looped
 from bench.generators.options import read
 from bench.generators.piped import Config, Source
 
-CLIPS = Clips(kind="wan_i2v", options=("steps", "cfg", "shift"))
+CLIPS = Clips(kind="wan_i2v", options=("steps", "cfg", "shift"), trained=21)
 
 plan = CLIPS.plan
 
