@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from metrics.catalogue import DRIFTS_IN_PAPER, PAPER
 from reports.analysis import Analysis, Entrant
 from reports.columns import Column, spec_of
 from reports.plots.figure import Plot
-from reports.plots.style import FAINT, look
+from reports.plots.style import FAINT, MONO, Look, look
 from reports.statistics.clusters import Floats, t_quantile
 
 POINTS = 40
@@ -29,7 +31,7 @@ MOST_CELLS = 64
 
 
 def over_time(analysis: Analysis) -> Plot | None:
-    """One panel a metric, one line a variant."""
+    """A row a variant, a column a metric: each band alone, the other variants' lines behind it."""
     shown = chosen(analysis)
     cells = [int(row) for entrant in shown for row in _sample(analysis, entrant)]
     if not cells:
@@ -38,63 +40,85 @@ def over_time(analysis: Analysis) -> Plot | None:
     columns = _columns(analysis, curves)
     if not columns:
         return None
-    across = min(3, len(columns))
-    down = -(-len(columns) // across)
-    figure = Figure(figsize=(10.5, 2.6 * down + 0.25 * len(shown) + 0.2), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False).ravel()
+    down, across = len(shown), len(columns)
+    width = max(4.2, 1.85 * across)
+    figure = Figure(figsize=(width, 1.22 * down + 0.75), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey="col")
     seconds = _seconds(analysis, cells)
-    for panel, column in zip(panels, columns, strict=False):
+    joints = _joints(analysis, cells, seconds)
+    for place, column in enumerate(columns):
         points = parts_of(curves, column)
         axis = (np.arange(points) + 0.5) / points * (seconds or 100.0)
-        binned = binned_curves(curves, column, points)
-        seen: list[tuple[Floats, Floats, Floats]] = []
-        for entrant in shown:
-            place = analysis.variants.index(entrant)
-            drawn = look(place)
-            rows = [row for row in entrant.rows if row in binned]
-            if not rows:
-                continue
-            values = column.scale * np.stack([binned[row] for row in rows])
-            middle, low, high = band(values, analysis.prompt[rows])
-            low, high = (np.clip(edge, *column.bounds) for edge in (low, high))
-            seen.append((middle, low, high))
-            panel.plot(
-                axis,
-                middle,
-                color=drawn.colour,
-                linestyle=drawn.line,
-                marker=drawn.marker,
-                markevery=(place % 4, max(4, points // 5)),
-                markersize=4,
-                label=entrant.name,
-            )
-            panel.fill_between(axis, low, high, color=drawn.colour, alpha=0.13, linewidth=0)
-        if seen:
-            panel.set_ylim(*window(seen))
-        for joint in _joints(analysis, cells, seconds):
-            panel.axvline(joint, color=FAINT, linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
-        panel.set_title(column.title)
-        panel.set_xlabel("seconds" if seconds else "percent of the video")
-        panel.set_xlim(0, seconds or 100.0)
-    for panel in panels[len(columns) :]:
-        panel.set_visible(False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower left",
-        ncols=2,
-        handlelength=4,
-        prop={"family": "DejaVu Sans Mono", "size": 7.5},
-    )
+        bands = _bands(analysis, shown, binned_curves(curves, column, points), column)
+        for row, entrant in enumerate(shown):
+            panel = grid[row][place]
+            for other, (middle, _, _) in bands.items():
+                if other != entrant.name:
+                    panel.plot(axis, middle, color=FAINT, linewidth=0.7, alpha=0.55)
+            if entrant.name in bands:
+                _draw(panel, axis, bands[entrant.name], look(analysis.variants.index(entrant)))
+            for joint in joints:
+                panel.axvline(joint, color=FAINT, linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
+        top, bottom = grid[0][place], grid[-1][place]
+        top.set_title(column.title, pad=18)
+        top.yaxis.set_major_locator(MaxNLocator(3))
+        if bands:
+            top.set_ylim(*window(list(bands.values())))
+        bottom.set_xlabel("seconds" if seconds else "% of the video")
+        bottom.set_xlim(0, seconds or 100.0)
+    for row, entrant in enumerate(shown):
+        grid[row][0].annotate(
+            entrant.name,
+            (0, 1),
+            xytext=(0, 4),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            family=MONO,
+            size=7.5,
+        )
     cut = len(analysis.variants) - len(shown)
     told = f" {len(shown)} of {len(analysis.variants)} variants are drawn." if cut else ""
     return Plot(
         "quality_over_time",
         "Quality over time",
-        "Mean curve of each metric with a pointwise 95 % band clustered by prompt; dotted "
+        "A row a variant: its mean curve of each metric with a pointwise 95 % band clustered by "
+        "prompt, before the other variants' means in grey. A column has one scale; dotted "
         f"verticals are section joints.{told}",
         figure,
+    )
+
+
+Band = tuple[Floats, Floats, Floats]
+
+
+def _bands(
+    analysis: Analysis, shown: list[Entrant], binned: dict[int, Floats], column: Column
+) -> dict[str, Band]:
+    """Mean, low and high of each variant that has curves, on the printed scale."""
+    found = {}
+    for entrant in shown:
+        rows = [row for row in entrant.rows if row in binned]
+        if rows:
+            values = column.scale * np.stack([binned[row] for row in rows])
+            middle, low, high = band(values, analysis.prompt[rows])
+            low, high = (np.clip(edge, *column.bounds) for edge in (low, high))
+            found[entrant.name] = (middle, low, high)
+    return found
+
+
+def _draw(panel: Axes, axis: Floats, one: Band, drawn: Look) -> None:
+    """A variant's line on its band."""
+    middle, low, high = one
+    panel.fill_between(axis, low, high, color=drawn.colour, alpha=0.2, linewidth=0)
+    panel.plot(
+        axis,
+        middle,
+        color=drawn.colour,
+        linestyle=drawn.line,
+        marker=drawn.marker,
+        markevery=max(4, len(axis) // 4),
+        markersize=3.5,
+        linewidth=1.4,
     )
 
 
@@ -180,7 +204,7 @@ def band(
     return middle, middle - half, middle + half
 
 
-def window(seen: list[tuple[Floats, Floats, Floats]]) -> tuple[float, float]:
+def window(seen: list[Band]) -> tuple[float, float]:
     """Where to look: all lines, and of the bands as much as leaves the lines readable.
 
     With two or three prompts a band can be twenty times as wide as the lines are apart.
