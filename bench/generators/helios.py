@@ -153,6 +153,7 @@ class Helios(Whole):
     source: ClassVar[Source] = Source(
         "diffusers.HeliosPipeline", "HeliosTransformer3DModel", packages=("ftfy",)
     )
+    draws_on_device: ClassVar[bool] = True  # the level of the image's noise is drawn there
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

@@ -31,6 +31,7 @@ CLIPS: Final = Clips(
     kind=KIND,
     options=("steps", "cfg", "shift", "noise", "block", "lag"),
     history=MAX_SECTION,
+    trained=31,  # 121 frames at 720p; at 540p 25, 97 frames
 )
 
 TIMESTEPS: Final = 1000

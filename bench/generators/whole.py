@@ -11,7 +11,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -35,13 +35,17 @@ class Call:
     negative: str
     """What guidance steers away from."""
     rng: "torch.Generator"
-    """Of the prompt's id and the seed, on the generator's device."""
+    """Random numbers of the prompt's id and the seed."""
     callbacks: Mapping[str, Any]
     """Arguments of the pipeline that report its steps."""
 
 
 class Whole(Piped):
     """Base of the kinds whose pipeline makes a long video in one call."""
+
+    draws_on_device: ClassVar[bool] = False
+    """Whether the pipeline needs random numbers of its own device; otherwise they are the CPU's,
+    and the same on every machine."""
 
     @abstractmethod
     def call(self, call: Call) -> Any:
@@ -92,6 +96,7 @@ class Whole(Piped):
 
         watch = Watch(self.pipe, on_section, on_step)
         seed = noise_seed(request.prompt_id, request.seed)
+        device = self.device if self.draws_on_device else "cpu"
         try:
             with watch:
                 frames = self.call(
@@ -100,7 +105,7 @@ class Whole(Piped):
                         plan,
                         request,
                         request.negative or self.config.negative,
-                        torch.Generator(self.device).manual_seed(seed),
+                        torch.Generator(device).manual_seed(seed),
                         {"callback_on_step_end": watch.step},
                     )
                 )
