@@ -62,6 +62,15 @@ _ALL = (
     MetricSpec(
         "change", "Change", "Share of frames that differ from the frame before (not frozen)."
     ),
+    MetricSpec(
+        "departure",
+        "Departure",
+        "Distance of a frame's layout from the first frame's.",
+        percent=False,
+        bounds=(0.0, 181.0),
+        unit="ΔE",
+        drifts=False,
+    ),
 )
 
 SPECS: dict[str, MetricSpec] = {spec.id: spec for spec in _ALL}

@@ -89,3 +89,27 @@ def onset(curve: Curve, frames: int, fraction: float = FRACTION, at_least: int =
     first = curve.between(0, length).summary()
     following = curve.between(length, 2 * length).summary()
     return abs(first - following)
+
+
+def later(curve: Curve, frames: int, fraction: float = FRACTION, at_least: int = 1) -> float:
+    """What `onset` is to be compared with: the mean |M(n frames) − M(next n)| after the start.
+
+    A video whose start alone drifts (a given first frame, then generated ones) has an onset above
+    this; one that changes evenly has not.
+
+    Raises:
+        Undefined: the video is shorter than 3n, or no two neighbouring parts are defined.
+    """
+    length = segment_length(frames, fraction, at_least)
+    values = []
+    for first in range(length, frames - 2 * length + 1, length):
+        try:
+            one, other = (
+                curve.between(start, start + length).summary() for start in (first, first + length)
+            )
+        except Undefined:
+            continue
+        values.append(abs(one - other))
+    if not values:
+        raise Undefined("too short for anything after the start")
+    return float(np.mean(values))

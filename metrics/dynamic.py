@@ -27,7 +27,7 @@ from metrics.dynamic_degree import (
     stride,
     threshold,
 )
-from metrics.forward import Forwards, Item, per_forward, read_state, ready
+from metrics.forward import Forwards, Item, at_once, read_state, ready, whole_frames
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +36,8 @@ ITERATIONS = 20
 MULTIPLE = 8
 SMALLEST = 128
 """RAFT's coarsest correlation vanishes in smaller frames; they are padded to this."""
-PIXELS_PER_FORWARD = 4 * 640 * 360
-PAIRS_PER_FORWARD = 4
+PIXELS_AT_ONCE = 4 * 640 * 360
+PAIRS_AT_ONCE = 4
 
 
 def raft_padding(height: int, width: int) -> tuple[int, int, int, int]:
@@ -82,6 +82,7 @@ class RaftLarge(Metric):
 
     backend = "raft-large"
     metrics = ("dynamic", "dynamic_magnitude")
+    protocol = 2
     uses = ()
     weights = ("raft-large-c-t-v1",)
     modules = ("torchvision",)
@@ -95,7 +96,7 @@ class RaftLarge(Metric):
         return {
             "iterations": ITERATIONS,
             "dtype": "float32",
-            "group_pixels": PIXELS_PER_FORWARD,
+            "group_pixels": PIXELS_AT_ONCE,
         }
 
     def load(self, device: str) -> None:
@@ -130,5 +131,5 @@ class RaftLarge(Metric):
                 fields = flows.permute(0, 2, 3, 1).cpu().numpy()
             return np.asarray([pair_magnitude(field) for field in fields])
 
-        group = per_forward(video.height * video.width, PIXELS_PER_FORWARD, PAIRS_PER_FORWARD)
-        return SampledPairs(video, Forwards(group, magnitudes))
+        pairs = at_once(video.height * video.width, PIXELS_AT_ONCE, PAIRS_AT_ONCE)
+        return SampledPairs(video, whole_frames(magnitudes, pairs, device))

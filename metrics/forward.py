@@ -4,9 +4,15 @@ Three things change the last bits of a forward, and so, sometimes, a score: how 
 it, which of them share it, and whether the machine rounds (TF32) or times (cuDNN's benchmark) its
 way to another algorithm. Here items are prepared one by one, forwarded in groups of a constant
 size cut at fixed positions, and `exact_arithmetic` turns the machine's choices off.
+
+On a CPU one forward does not keep all cores busy, so several are under way at once, each on its own
+cores (`in_parallel`); their answers still come back in order, and so no score knows of it.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from threading import local
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -29,6 +35,18 @@ Network = Callable[[Item], Item]
 """A group of items [size, ...] to one answer each [size, ...]."""
 
 
+AT_ONCE = 4
+"""Forwards of one network that may be under way together: each holds a group and its activations,
+so this bounds memory on machines with many cores."""
+
+_thread = local()
+
+
+def in_parallel(workers: Executor | None) -> None:
+    """From now on forwards put by this thread run on the workers; None: in this thread."""
+    _thread.workers = workers
+
+
 class Forwards(Generic[Key]):
     """Items through a network in groups of constant size; answers come back in order.
 
@@ -36,25 +54,43 @@ class Forwards(Generic[Key]):
     for key, answer in forwards.rest(): ...
     """
 
-    def __init__(self, size: int, network: Network) -> None:
+    def __init__(self, size: int, network: Network, at_once: int = AT_ONCE) -> None:
+        """`at_once` groups may be under way together where there are workers for them."""
         self._groups = Groups(size)
         self._network = network
+        self._at_once = at_once
         self._keys: list[Key] = []
+        self._under_way: deque[tuple[list[Key], Future[Item]]] = deque()
 
     def put(self, key: Key, item: Item) -> Iterator[tuple[Key, Item]]:
-        """Add an item; gives the answers of the group that it completes, if it does."""
+        """Add an item; gives the answers that are due by now: none, or those of whole groups."""
         self._keys.append(key)
         for group, count in self._groups.add([item]):
-            yield from self._answers(group, count)
+            yield from self._forward(group, count)
 
     def rest(self) -> Iterator[tuple[Key, Item]]:
-        """The answers of the last group."""
+        """All answers that were not given yet."""
         for group, count in self._groups.rest():
-            yield from self._answers(group, count)
+            yield from self._forward(group, count)
+        while self._under_way:
+            yield from self._oldest()
 
-    def _answers(self, group: Item, count: int) -> list[tuple[Key, Item]]:
+    def _forward(self, group: Item, count: int) -> Iterator[tuple[Key, Item]]:
         keys, self._keys = self._keys[:count], self._keys[count:]
-        return list(zip(keys, self._network(group)[:count], strict=True))
+        workers: Executor | None = getattr(_thread, "workers", None)
+        if workers is None:
+            while self._under_way:
+                yield from self._oldest()
+            yield from zip(keys, self._network(group)[:count], strict=True)
+            return
+        while len(self._under_way) >= self._at_once:
+            yield from self._oldest()
+        self._under_way.append((keys, workers.submit(self._network, group)))
+
+    def _oldest(self) -> Iterator[tuple[Key, Item]]:
+        """The answers to the group that has been under way for longest."""
+        keys, answers = self._under_way.popleft()
+        yield from zip(keys, answers.result()[: len(keys)], strict=True)
 
 
 class FrameForwards(Measurement):
@@ -120,9 +156,20 @@ def frame_tensor(frame: Frames) -> "Tensor":
     return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None]
 
 
-def per_forward(pixels: int, budget: int, most: int) -> int:
-    """Items that share a forward: as many as `budget` pixels hold, from 1 to `most`.
+def at_once(pixels: int, budget: int, most: int) -> int:
+    """Items that may be in work together: as many as `budget` pixels hold, from 1 to `most`.
 
     It depends on the frame size alone, never on the memory that happens to be free.
     """
     return max(1, min(most, budget // max(1, pixels)))
+
+
+def whole_frames(network: Network, together: int, device: str) -> "Forwards[Any]":
+    """Forwards of a network that works at full resolution on `together` items at a time.
+
+    On a GPU they share a forward. On a CPU one item fills a core and its cache, and a padded last
+    group is work for nothing: there each item is a forward of its own, and they run side by side.
+    """
+    if device == "cpu":
+        return Forwards(1, network, at_once=together)
+    return Forwards(together, network, at_once=1)

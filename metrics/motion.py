@@ -26,7 +26,7 @@ from metrics.base import (
     ScoringContext,
     VideoInfo,
 )
-from metrics.forward import Forwards, per_forward, read_state, ready
+from metrics.forward import Forwards, at_once, read_state, ready, whole_frames
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 TRIPLET = 3
 MIN_FRAMES = 4
-PIXELS_PER_FORWARD = 4 * 640 * 360
-PAIRS_PER_FORWARD = 4
+PIXELS_AT_ONCE = 4 * 640 * 360
+PAIRS_AT_ONCE = 4
 
 
 def smoothness(middle: Frames, dropped: Frames) -> float:
@@ -47,8 +47,9 @@ def smoothness(middle: Frames, dropped: Frames) -> float:
 class Triplets(Measurement):
     """Even frames wait in pairs for the network; the odd one between them is what it must find."""
 
-    def __init__(self, interpolate: Any, pairs: int) -> None:
-        self._forwards: Forwards[tuple[int, Frames]] = Forwards(pairs, interpolate)
+    def __init__(self, forwards: Forwards[tuple[int, Frames]]) -> None:
+        """`forwards` maps a pair, uint8 [2, H, W, 3], to the frame between, uint8 [H, W, 3]."""
+        self._forwards = forwards
         self._even: Frames | None = None
         self._odd: Frames | None = None
         self._first: list[int] = []
@@ -83,6 +84,7 @@ class Interpolation(Metric):
 
     metrics = ("motion",)
     uses = ()
+    protocol = 2
     min_frames = MIN_FRAMES
     span = TRIPLET
     network: "torch.nn.Module"
@@ -101,7 +103,7 @@ class Interpolation(Metric):
 
     def parameters(self) -> Mapping[str, Any]:
         """What changes the last digits."""
-        return {"time": 0.5, "dtype": "float32", "group_pixels": PIXELS_PER_FORWARD}
+        return {"time": 0.5, "dtype": "float32", "group_pixels": PIXELS_AT_ONCE}
 
     def load(self, device: str) -> None:
         """Build the network and read its weights."""
@@ -133,7 +135,8 @@ class Interpolation(Metric):
                 )
             return values.astype(np.uint8)
 
-        return Triplets(middles, per_forward(height * width, PIXELS_PER_FORWARD, PAIRS_PER_FORWARD))
+        pairs = at_once(height * width, PIXELS_AT_ONCE, PAIRS_AT_ONCE)
+        return Triplets(whole_frames(middles, pairs, device))
 
 
 class AmtS(Interpolation):

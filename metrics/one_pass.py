@@ -1,7 +1,8 @@
 """All metrics of a set over one decode of a video.
 
 Every metric's measurement is given every chunk; measurements of one chunk run on as many threads
-as there are cores while the next chunk is decoded. What one metric raises ends that metric alone.
+as there are cores while the next chunk is decoded, and their networks' forwards run side by side.
+What one metric raises ends that metric alone.
 """
 
 import os
@@ -21,7 +22,11 @@ from metrics.base import (
 )
 from metrics.drift import segment_length
 from metrics.errors import MetricError, Unavailable, Undefined, UserError
+from metrics.forward import AT_ONCE, in_parallel
 from metrics.rows import Slices
+
+Found = tuple[dict[str, Reading], dict[str, dict[str, Reading | MetricError]]]
+"""Readings of the whole by metric, and of "start" and "end" by metric."""
 
 
 class MetricRun:
@@ -37,6 +42,7 @@ class MetricRun:
         self.slices = Slices(length, video.frames)
         self._whole: Measurement | None = None
         self._alone: dict[str, tuple[int, int, Measurement | MetricError]] = {}
+        self._found: Found | None = None
         try:
             self._whole = self._begin(metric, video, context)
             for name, (first, stop) in (("start", self.slices.start), ("end", self.slices.end)):
@@ -85,14 +91,10 @@ class MetricRun:
         except Exception as error:
             self._fail(error)
 
-    def finish(self) -> tuple[dict[str, Reading], dict[str, dict[str, Reading | MetricError]]]:
-        """Readings of the whole by metric, and of "start" and "end" by metric.
-
-        Raises:
-            MetricError: why the metric has no score.
-        """
+    def settle(self) -> None:
+        """All chunks were seen: compute what is left, which `finish` then gives."""
         if self.error is not None or self._whole is None:
-            raise self.error or MetricError("not begun")
+            return
         try:
             whole = {reading.metric: reading for reading in self._whole.finish()}
             alone: dict[str, dict[str, Reading | MetricError]] = {name: {} for name in whole}
@@ -103,9 +105,19 @@ class MetricRun:
                     alone[name][segment] = (
                         found if isinstance(found, MetricError) else found.get(name, missing)
                     )
+            self._found = whole, alone
         except Exception as error:
-            raise self._fail(error) from error
-        return whole, alone
+            self._fail(error)
+
+    def finish(self) -> Found:
+        """What was found.
+
+        Raises:
+            MetricError: why the metric has no score.
+        """
+        if self._found is None:
+            raise self.error or MetricError("not begun")
+        return self._found
 
     @staticmethod
     def _finish_slice(
@@ -131,35 +143,53 @@ class MetricRun:
         return error
 
 
-def run(runs: Sequence[MetricRun], chunks: Iterable[Chunk], threads: int | None = None) -> None:
-    """Give every chunk to every run. The next chunk is decoded while this one is measured."""
+def run(
+    runs: Sequence[MetricRun],
+    chunks: Iterable[Chunk],
+    threads: int | None = None,
+    device: str = "cpu",
+) -> None:
+    """Give every chunk to every run, and finish them. While one chunk is measured the next is
+    decoded, and on a CPU the networks of all metrics have the cores between them."""
     cores = os.cpu_count() or 1
     threads = threads or max(1, min(len(runs), cores))
+    workers = min(cores, AT_ONCE)
     stream = iter(chunks)
     with (
-        _share_of_cores(max(1, cores // threads)) as share,
-        ThreadPoolExecutor(threads, initializer=share) as pool,
+        _share_of_cores(max(1, cores // max(threads, workers))) as share,
+        ThreadPoolExecutor(workers, initializer=share) as networks,
         ThreadPoolExecutor(1) as decoder,
     ):
-        coming: Future[Chunk | None] = decoder.submit(next, stream, None)
-        while (chunk := coming.result()) is not None:
-            coming = decoder.submit(next, stream, None)
-            for _ in pool.map(MetricRun.update, runs, repeat(chunk)):
+
+        def begin() -> None:
+            share()
+            in_parallel(networks if device == "cpu" else None)
+
+        with ThreadPoolExecutor(threads, initializer=begin) as pool:
+            coming: Future[Chunk | None] = decoder.submit(next, stream, None)
+            while (chunk := coming.result()) is not None:
+                coming = decoder.submit(next, stream, None)
+                for _ in pool.map(MetricRun.update, runs, repeat(chunk)):
+                    pass
+            for _ in pool.map(MetricRun.settle, runs):
                 pass
 
 
 @contextmanager
 def _share_of_cores(each: int) -> Iterator[Callable[[], None]]:
-    """What a thread of the pool begins with: torch may use that many cores in it.
+    """What a thread begins with: torch and OpenCV may use that many cores in it.
 
     Left alone every thread's networks would use all cores, and wait for each other at every layer.
     """
+    import cv2
+
     torch = sys.modules.get("torch")
-    if torch is None:
-        yield lambda: None
-        return
-    before = torch.get_num_threads()
+    before = torch.get_num_threads() if torch else each
+    before_cv2 = cv2.getNumThreads()
+    cv2.setNumThreads(min(each, before_cv2))
     try:
-        yield lambda: torch.set_num_threads(min(each, before))
+        yield lambda: torch.set_num_threads(min(each, before)) if torch else None
     finally:
-        torch.set_num_threads(before)
+        cv2.setNumThreads(before_cv2)
+        if torch:
+            torch.set_num_threads(before)

@@ -38,6 +38,7 @@ BACKENDS: dict[str, tuple[tuple[str, ...], str | Factory]] = {
     "blaze-landmarks": (("anatomy",), "metrics.anatomy_lite:BlazeLandmarks"),
     "lab-moments": (("colour", "contrast", "cast"), "metrics.colour:LabMoments"),
     "frame-difference": (("change",), "metrics.frozen:FrameDifference"),
+    "grid-departure": (("departure",), "metrics.departure:GridDeparture"),
     # pocket
     "pocket-judge": (("clarity", "anatomy", "identity"), "metrics.judges:PocketFrames"),
     "pocket-caption": (("semantic",), "metrics.judges:PocketCaption"),

@@ -257,7 +257,7 @@ class Scorer:
             try:
                 with Video(job.video, frames) as video:
                     runs = [MetricRun(each, video.info, context, self.fraction) for each in metrics]
-                    run(runs, video.chunks(self.chunk), self.threads)
+                    run(runs, video.chunks(self.chunk), self.threads, self.device)
             except Unreadable as error:
                 return None, [], str(error)
             if video.decoded == video.info.frames:

@@ -182,7 +182,7 @@ class FrameAverage(Rife):
         def average(pairs):
             return pairs.mean(axis=1).astype(np.uint8)
 
-        return Triplets(average, 4)
+        return Triplets(Forwards(4, average))
 
 
 class MeanDifference(RaftLarge):
