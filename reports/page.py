@@ -38,7 +38,16 @@ HERE = Path(__file__).parent
 Videos = Literal["link", "embed", "none"]
 VIDEOS: tuple[str, ...] = ("link", "embed", "none")
 
-RESULTS = ("samplers", "packings", "alternatives", "ratings", "differences", "more_metrics")
+RESULTS = (
+    "samplers",
+    "packings",
+    "alternatives",
+    "ratings",
+    "differences",
+    "endings",
+    "onset",
+    "more_metrics",
+)
 STATISTICS = ("variance", "correlation", "power", "tests")
 COUNTING = ("coverage", "failures")
 NARROW = ("ratings", "win_rates", "radar")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.analysis import Analysis
-from reports.tables import claims, costs, counts, evidence, ratings, scores
+from reports.tables import claims, costs, counts, evidence, questions, ratings, scores
 from reports.tables.formats import to_csv, to_latex, to_markdown, write
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table, ranked
 
@@ -34,6 +34,8 @@ def all_tables(analysis: Analysis) -> dict[str, Table]:
         scores.alternatives(analysis),
         ratings.ratings(analysis),
         evidence.differences(analysis),
+        questions.endings(analysis),
+        questions.onset(analysis),
         scores.others(analysis),
         costs.costs(analysis),
         evidence.variance(analysis),

@@ -77,3 +77,13 @@ def test_summaries_weigh_and_leave_out_undefined_items():
     assert Curve(np.arange(3), values, weights=np.array([3.0, 9.0, 1.0])).summary() == 0.75
     with pytest.raises(Undefined):
         Curve(np.arange(1), np.array([np.nan])).summary()
+
+
+def test_later_is_the_change_between_parts_after_the_start():
+    values = np.concatenate((np.full(15, 1.0), np.full(85, 0.6)))
+    assert drift.onset(curve(values), frames=100) == pytest.approx(0.4)
+    assert drift.later(curve(values), frames=100) == 0
+    even = np.linspace(0, 1, 100)
+    assert drift.later(curve(even), 100) == pytest.approx(drift.onset(curve(even), 100))
+    with pytest.raises(Undefined):
+        drift.later(curve(np.ones(4)), 4, at_least=2)
