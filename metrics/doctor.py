@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from metrics import registry, weights
-from metrics.base import Metric
 from metrics.catalogue import SPECS
 from metrics.errors import UserError
 from metrics.score import build
 from metrics.sets import MetricSet, load
+from metrics.weights import Weight
 
 State = Literal["ready", "missing", "wrong", "unavailable"]
 
@@ -53,6 +54,7 @@ class Finding:
     detail: str
     """What is missing or wrong, and the command that mends it; where weights come from."""
     licence: str = ""
+    """Of the weight files; marked where it forbids commercial use."""
 
 
 def table(metrics: str | Sequence[str] | Mapping[str, Any] | MetricSet = "lite") -> list[Finding]:
@@ -85,39 +87,55 @@ def _examine(chosen: MetricSet, backend: str) -> tuple[State, str, str]:
         metric = build(chosen, backend)
     except ImportError as error:
         return "missing", f"package {error.name}: pip install {error.name}", ""
-    missing, wrong, sources, licences = _files(metric)
-    licence = "; ".join(sorted(licences))
+    files = [weights.lookup(name) for name in metric.weights]
+    licence = "; ".join(dict.fromkeys(_licence(file) for file in files))
+    missing, wrong = _missing_and_wrong(files)
     if wrong:
         return "wrong", "; ".join(wrong), licence
     absent = [name for name in metric.modules if importlib.util.find_spec(name) is None]
     if absent:
         return "missing", f"packages: pip install {' '.join(absent)}", licence
     if missing:
-        command = f"python -m metrics.weights {' '.join(missing)}"
-        return "missing", f"{', '.join(sources)}: {command}", licence
+        return "missing", _how_to_get(missing, chosen.offline), licence
+    sources = dict.fromkeys(f"{_place(file)} ({file.trust})" for file in files)
     return "ready", ", ".join(sources) or "no weights needed", licence
 
 
-def _files(metric: Metric) -> tuple[list[str], list[str], list[str], set[str]]:
-    """Names of missing files, messages of wrong ones, all sources, all licences."""
-    missing: list[str] = []
+def _licence(file: Weight) -> str:
+    """A file's licence, marked where it forbids commercial use."""
+    return f"NON-COMMERCIAL: {file.licence}" if file.non_commercial else file.licence
+
+
+def _how_to_get(missing: Sequence[Weight], offline: bool) -> str:
+    """What no score can be had without, and how it comes here."""
+    names = ", ".join(f"{file.file} from {_place(file)} ({file.trust})" for file in missing)
+    by_hand = f"put the file into the folder that {weights.FOLDER_VARIABLE} names"
+    if offline or os.environ.get(weights.OFFLINE_VARIABLE):
+        return f"no score here without {names}; offline: {by_hand}"
+    command = f"python -m metrics.weights {' '.join(file.name for file in missing)}"
+    return f"no score here without {names}; get it: {command}; or {by_hand}"
+
+
+def _place(file: Weight) -> str:
+    """Where a file comes from, short enough for a table."""
+    source = file.source
+    return urlsplit(source.address).netloc if isinstance(source, weights.Url) else str(source)
+
+
+def _missing_and_wrong(files: Sequence[Weight]) -> tuple[list[Weight], list[str]]:
+    """Files that are not here, and what is wrong with those that are."""
+    missing: list[Weight] = []
     wrong: list[str] = []
-    sources: list[str] = []
-    licences: set[str] = set()
-    for name in metric.weights:
-        weight = weights.lookup(name)
-        licences.add(weight.licence)
-        if str(weight.source) not in sources:
-            sources.append(str(weight.source))
-        path = weights.find(name)
+    for file in files:
+        path = weights.find(file.name)
         if path is None:
-            missing.append(name)
+            missing.append(file)
             continue
         try:
-            weights.check(weight, path)
+            weights.check(file, path)
         except UserError as error:
             wrong.append(str(error))
-    return missing, wrong, sources, licences
+    return missing, wrong
 
 
 def machine(*folders: Path) -> list[tuple[str, str]]:
@@ -157,7 +175,9 @@ def machine(*folders: Path) -> list[tuple[str, str]]:
 def text(findings: Sequence[Finding]) -> str:
     """The table as plain lines."""
     rows = [("metric", "back-end", "state", "")]
-    rows += [(_title(each.metric), each.backend, each.state, each.detail) for each in findings]
+    for each in findings:
+        detail = f"{each.detail} [{each.licence}]" if each.licence else each.detail
+        rows.append((_title(each.metric), each.backend, each.state, detail))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])

@@ -14,12 +14,14 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import urllib.error
+import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Iterator
@@ -94,6 +96,20 @@ class Weight:
     nobody published one: then the digest of the first fetch is kept and compared with."""
     bytes: int = 0
     """Size; 0 where unknown."""
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence forbids commercial use of the file, or of some port of it."""
+        return re.search(r"non-?commercial|\bnc\b", self.licence, re.IGNORECASE) is not None
+
+    @property
+    def trust(self) -> str:
+        """How a file is known to be the right one."""
+        if len(self.sha256) == 64:
+            return "SHA-256 known"
+        if self.sha256:
+            return f"first {len(self.sha256)} digits of the SHA-256 known"
+        return "no published SHA-256: the first download is trusted"
 
     @property
     def command(self) -> str:
@@ -343,22 +359,60 @@ def _fetch(weight: Weight) -> Path:
             part.write_bytes(_read_member(_archive(source), source.member))
         elif isinstance(source, Hub):
             shutil.copyfile(_hub_file(source, weight), part)
+        elif source.member:
+            part.write_bytes(_web_member(source, weight))
         else:
             _download(source.address, part, weight)
-            if source.member:
-                with zipfile.ZipFile(part) as archive:
-                    data = archive.read(source.member)
-                part.write_bytes(data)
         actual, zeros = _hash(part)
         if zeros or not actual.startswith(weight.sha256):
             part.unlink()
+            if isinstance(source, Url) and source.member:
+                _web_archive(source).unlink(missing_ok=True)
             raise WrongWeights(
                 f"{source} gave wrong bytes for {weight.name}: SHA-256 is {actual}, "
                 f"expected {weight.sha256 or 'a file that is not all zeros'}"
             )
         replace_file(path.with_name(f".{path.name}.sha256"), actual.encode())
         part.replace(path)
+    if isinstance(source, Url) and source.member:
+        _forget_when_empty(source)
     return path
+
+
+def _web_archive(source: Url) -> Path:
+    """Where a web archive waits in the cache until all of its members were read out."""
+    place = hashlib.sha256(source.address.encode()).hexdigest()[:16]
+    return (
+        cache_folder() / "archives" / place / Path(urllib.parse.urlsplit(source.address).path).name
+    )
+
+
+def _web_member(source: Url, weight: Weight) -> bytes:
+    """One file out of a web archive, which is downloaded once for all of its members."""
+    from filelock import FileLock
+
+    archive = _web_archive(source)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(archive.parent.with_suffix(".lock")):
+        if not archive.is_file():
+            part = archive.with_name(f"{archive.name}.part")
+            _download(source.address, part, weight)
+            if not zipfile.is_zipfile(part):
+                part.unlink()
+                raise Unavailable(f"{source.address} gave no zip archive; {_by_hand(weight)}")
+            part.replace(archive)
+        return _read_member(archive, source.member)
+
+
+def _forget_when_empty(source: Url) -> None:
+    """Delete a web archive once every registered member of it is here."""
+    members = [
+        weight.name
+        for weight in REGISTRY.values()
+        if isinstance(weight.source, Url) and weight.source.address == source.address
+    ]
+    if all(find(name) for name in members):
+        _web_archive(source).unlink(missing_ok=True)
 
 
 def _archive(source: PyPI) -> Path:

@@ -2,9 +2,11 @@
 
 import hashlib
 import http.server
+import io
 import multiprocessing
 import threading
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -34,15 +36,16 @@ def server():
             self.server.asked.append(asked)
             first = int(asked.removeprefix("bytes=").rstrip("-") or 0)
             self.send_response(206 if asked else 200)
-            self.send_header("Content-Length", str(len(CONTENT) - first))
+            content = self.server.content
+            self.send_header("Content-Length", str(len(content) - first))
             self.end_headers()
-            self.wfile.write(CONTENT[first:])
+            self.wfile.write(content[first:])
 
         def log_message(self, *_):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked = []
+        server.asked, server.content = [], CONTENT
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -96,6 +99,50 @@ def test_the_publishers_leading_digits_are_compared(weight):
     weight(sha256="12345678")
     with pytest.raises(WrongWeights, match="expected 12345678"):
         weights.get("test-weight")
+
+
+@pytest.fixture
+def zipped(server, monkeypatch):
+    """Two weights out of one zip archive at one address."""
+    members = {"one.onnx": CONTENT, "two.onnx": CONTENT[::-1]}
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    server.content = held.getvalue()
+    address = f"http://127.0.0.1:{server.server_port}/pack.zip"
+    for name, content in members.items():
+        digest = hashlib.sha256(content).hexdigest()
+        made = Weight(name, name, Url(address, name), "MIT", digest)
+        monkeypatch.setitem(weights.REGISTRY, name, made)
+    return members
+
+
+def test_an_archive_on_the_web_is_fetched_once_for_all_its_members(zipped, server, cache):
+    for name, content in zipped.items():
+        assert weights.get(name).read_bytes() == content
+    assert server.asked == [""]
+    archives = cache.with_name("archives")
+    assert not list(archives.rglob("*.zip")), "read out wholly, it is not kept"
+    (cache / "one.onnx").unlink()
+    assert weights.get("one.onnx").read_bytes() == zipped["one.onnx"]
+    assert server.asked == ["", ""]
+
+
+def test_a_web_archive_with_wrong_bytes_is_fetched_again_next_time(zipped, server, monkeypatch):
+    good = weights.REGISTRY["one.onnx"]
+    monkeypatch.setitem(weights.REGISTRY, "one.onnx", replace(good, sha256="0" * 64))
+    with pytest.raises(WrongWeights, match="expected 0000"):
+        weights.get("one.onnx")
+    monkeypatch.setitem(weights.REGISTRY, "one.onnx", good)
+    assert weights.get("one.onnx").read_bytes() == CONTENT
+    assert server.asked == ["", ""]
+
+
+def test_an_address_that_gives_no_archive_is_told(zipped, server):
+    server.content = b"<html>moved</html>"
+    with pytest.raises(Unavailable, match="no zip archive"):
+        weights.get("two.onnx")
 
 
 def test_an_unpublished_digest_is_that_of_the_first_fetch(weight):
@@ -198,3 +245,17 @@ def test_the_doctor_tells_ready_missing_and_wrong(tmp_path, monkeypatch):
     assert states["semantic"].state == "unavailable"
     assert not doctor.ready(list(states.values()))
     assert "Clarity" in doctor.text(list(states.values()))
+
+
+def test_the_doctor_says_what_cannot_be_loaded_and_marks_non_commercial_weights(monkeypatch):
+    told = {finding.backend: finding for finding in doctor.table("paper")}
+    assert {finding.state for finding in told.values()} == {"missing"}
+    marked = {backend for backend, each in told.items() if "NON-COMMERCIAL" in each.licence}
+    assert marked == {"musiq-spaq", "amt-s", "buffalo-l"}
+    assert "no published SHA-256" in told["amt-s"].detail
+    assert "first 8 digits" in told["raft-large"].detail
+    assert "python -m metrics.weights scrfd-10g arcface-w600k-r50" in told["buffalo-l"].detail
+    assert "CC-BY-NC-4.0" in doctor.text(list(told.values()))
+    monkeypatch.setenv("FRAMEPACK_BENCH_OFFLINE", "1")
+    offline = {finding.backend: finding.detail for finding in doctor.table("paper")}
+    assert "offline: put the file" in offline["amt-s"] and "get it" not in offline["amt-s"]
