@@ -1,14 +1,26 @@
 """What all kinds of generators read from their YAML in the same way, with one-line errors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Final, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from bench.errors import UserError
 
 OFFLOADS: Final = ("none", "model", "sequential")
 
 DTYPES: Final = ("float32", "bfloat16", "float16")
+
+WORDS: Final[Mapping[Any, str]] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    NoneType: "null",
+    Mapping: "a mapping",
+    Sequence: "a list",
+}
+"""What an option's type is called."""
 
 C = TypeVar("C")
 
@@ -21,7 +33,8 @@ def read(config: type[C], options: Mapping[str, Any]) -> C:
         options: a group of `conf/generator`, without `kind`.
 
     Raises:
-        UserError: an option is unknown, the checkpoint is not named, or offload is no such word.
+        UserError: an option is unknown or of the wrong type, the checkpoint is not named, offload
+            is no such word, or steps or shift are not positive.
     """
     known = [item.name for item in fields(config)]  # type: ignore[arg-type]
     if unknown := [key for key in options if key not in known]:
@@ -30,10 +43,29 @@ def read(config: type[C], options: Mapping[str, Any]) -> C:
         )
     if not options.get("checkpoint"):
         raise UserError("generator.checkpoint: give a folder or a hub id in diffusers' layout")
+    for key, kind in get_type_hints(config).items():
+        if key in options:
+            _check_type(key, options[key], kind)
     made: Any = config(**options)
+    for key in ("steps", "shift"):
+        number = getattr(made, key, None)
+        if isinstance(number, int | float) and not number > 0:
+            raise UserError(f"generator.{key}: {number} is not a positive number")
     if made.offload not in OFFLOADS:
         raise UserError(f"generator.offload: {made.offload!r} is not one of {', '.join(OFFLOADS)}")
     return made  # type: ignore[no-any-return]
+
+
+def _check_type(key: str, value: Any, kind: Any) -> None:
+    """Refuse a value that is not of its option's type, or of one of its types."""
+    union = get_origin(kind) is UnionType
+    kinds = [get_origin(part) or part for part in (get_args(kind) if union else (kind,))]
+    fits = isinstance(value, (*kinds, int) if float in kinds else tuple(kinds))
+    if isinstance(value, bool):
+        fits = bool in kinds  # a bool is an int to Python, not to a user
+    if not fits:
+        expected = " or ".join(WORDS[part] for part in kinds)
+        raise UserError(f"generator.{key}: {value!r} is not {expected}")
 
 
 def device_name(asked: str | None) -> str:

@@ -119,14 +119,16 @@ class Piped:
         return self._settings.values
 
     def identity(self) -> dict[str, Any]:
-        """Checkpoint, digest of its weights, and types."""
+        """Checkpoint, the hub id or folder that it came from, digest of its weights, and types."""
         from bench.generators import checkpoint as ckpt
 
         if self._identity is None:
-            folder = ckpt.local_folder(self.config.checkpoint)
+            source = self.config.checkpoint
+            folder = ckpt.local_folder(source)
             self._identity = {
                 "kind": self.clips.kind,
-                "checkpoint": self.config.name or self.config.checkpoint,
+                "checkpoint": self.config.name or source,
+                "source": Path(source).resolve().name if Path(source).exists() else source,
                 "pipeline": self.source.pipeline.rpartition(".")[2],
                 "weights_digest": ckpt.digest(folder) if folder else "",
                 "dtype": self.dtype,
