@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.assembly import Assembly
+from bench.distortion import Watched
 from bench.errors import UserError
 from bench.generators.base import ContextFrames, Generator, OnStep, Request, RollsOut
-from bench.history import Noisy, Treatment
+from bench.history import Noisy, Treatment, untouched
 from bench.plan import Context, Plan, Section
 from bench.similarity import most_similar
 from bench.variant import Variant
@@ -33,7 +34,7 @@ class Rollout:
     """The video in order, in chunks [n, H, W, 3]; all chunks together have the plan's frames."""
     record: dict[str, Any]
     """Fields of the cell's record: those of `describe`, and generator, tokens_per_section,
-    section_seconds, seconds_decode, peak_memory_bytes, untrained."""
+    section_seconds, seconds_decode, peak_memory_bytes, untrained, history."""
 
 
 ORDER_WEIGHTS: dict[str, float | None] = {"time": None, "similarity": 0.0, "hybrid": 1.0}
@@ -109,7 +110,9 @@ def rollout_packed(
 
     check_ends(variant, plan, requests)
     settings = generator.use(variant, plan.kernels)
-    treatment = generator.history_treatment(variant)
+    chosen = generator.history_treatment(variant)
+    watched = None if chosen is untouched else Watched(chosen, len(requests))
+    treatment = watched or chosen
     tokens: list[int] = []
     seconds: list[float] = []
     seconds_decode = 0.0
@@ -139,8 +142,9 @@ def rollout_packed(
         "untrained": list(settings.untrained),
     }
     return [
-        failure or Rollout(video.chunks(), record)
-        for failure, video in zip(batch.failures, batch.videos, strict=True)
+        failure
+        or Rollout(video.chunks(), record | {"history": watched.told(cell) if watched else None})
+        for cell, (failure, video) in enumerate(zip(batch.failures, batch.videos, strict=True))
     ]
 
 

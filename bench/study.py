@@ -97,6 +97,8 @@ class CellRecord(BaseModel):
     """The generator's identity: checkpoint, weights digest, dtype, steps, ..."""
     reference_image: str | None = None
     """Path of the first frame's image, relative to the study."""
+    end_image: str | None = None
+    """Path of the image that the video was told to end with; None where it was not told."""
     latents: int = 0
     frames: int = 0
     fps: float = 0.0
@@ -114,6 +116,9 @@ class CellRecord(BaseModel):
     peak_memory_bytes: int | None = None
     untrained: list[str] = []
     """Projections that were initialised, not trained (k8, k16)."""
+    history: dict[str, float] | None = None
+    """What noise or a codebook did to the history that sections saw, in latents: mse, peak (the
+    range of values, for a PSNR) and colours; None where history was not treated."""
     batch_size: int = 1
     """Cells denoised together; part of what identifies the bytes of a video."""
     video_sha256: str = ""

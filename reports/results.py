@@ -65,6 +65,7 @@ CELL_COLUMNS = (
     "seconds_decode",
     "peak_memory_bytes",
     "untrained",
+    "history",
     "batch_size",
     "video_sha256",
     "bytes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reports.analysis import Analysis
-from reports.plots import dots, matrix, over_time, radar, scatter, shares
+from reports.plots import codes, dots, matrix, over_time, radar, scatter, shares
 from reports.plots.figure import Plot
 from reports.plots.style import save, styled
 
@@ -23,6 +23,7 @@ def all_plots(analysis: Analysis) -> Iterator[Plot]:
         scatter.cost,
         shares.variance,
         radar.radar,
+        codes.codes,
     ):
         with styled():
             plot = draw(analysis)

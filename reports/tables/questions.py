@@ -20,7 +20,7 @@ from reports.statistics.clusters import Floats, estimate
 from reports.tables.scores import MADE, made, missing
 from reports.tables.table import Block, Heading, Number, Row, Table, ranked
 
-MOST_CELLS = 64
+MOST_CELLS = 32
 """Videos a variant, spread evenly over its cells."""
 
 STARTING = ("contrast", "colour", "clarity")
@@ -77,12 +77,12 @@ def endings(analysis: Analysis) -> Table | None:
 
 
 def onset(analysis: Analysis) -> Table | None:
-    """Drift at the start against drift later on; None where no such metric has a curve."""
+    """Drift at the start against drift later on; None where contrast was not measured."""
     columns = [column for metric in STARTING if (column := _column(analysis, metric))]
+    if not columns or columns[0].metric != STARTING[0]:
+        return None
     curves = _curves(analysis, columns)
     columns = [column for column in columns if any(column in of for of in curves.values())]
-    if not columns:
-        return None
 
     def first(column: Column) -> Callable[[Mapping[Column, tuple[Curve, int]]], float]:
         return lambda of: column.scale * drift.onset(*of[column])
@@ -164,7 +164,6 @@ def _curves(analysis: Analysis, columns: list[Column] | tuple[Column, ...]) -> C
 
 
 def _curve(rows: pd.DataFrame) -> Curve:
-    rows = rows.sort_values("frame")
     return Curve(
         rows["frame"].to_numpy(dtype=np.int64),
         rows["value"].to_numpy(dtype=np.float64),
