@@ -65,7 +65,7 @@ def facts(analysis: Analysis) -> list[tuple[str, str]]:
                 for device, dtype in zip(done["device"], done["dtype"], strict=True)
             ),
         ),
-        ("Scored on", _distinct(analysis.results.scores["device"].astype(str))),
+        ("Scored on", _distinct(_scored_on(analysis.results.scores))),
         ("Batch sizes", _distinct(str(size) for size in done["batch_size"])),
         ("Made between", _span(done)),
     ]
@@ -101,6 +101,12 @@ def _span(done: pd.DataFrame) -> str:
     started = sorted(text for text in done["started"] if text)
     finished = sorted(text for text in done["finished"] if text)
     return f"{started[0]} and {finished[-1]}" if started and finished else ""
+
+
+def _scored_on(scores: pd.DataFrame) -> pd.Series:
+    """The device, once for every video and device."""
+    once = ~pd.MultiIndex.from_frame(scores[["cell", "device"]]).duplicated()
+    return scores.loc[once, "device"].astype(str)
 
 
 def _distinct(values: Any) -> str:

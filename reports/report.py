@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from pandas import CategoricalDtype
 
 from bench.errors import UserError
 from reports.analysis import Analysis, analyse
@@ -66,6 +69,7 @@ def write(
     folder = Path(out) if out is not None else paths[0] / "report"
     for part in ("tables", "plots"):
         (folder / part).mkdir(parents=True, exist_ok=True)
+    tidy = _begin(_write_parquet, analysis, folder / PARQUET) if parquet else None
     tables = all_tables(analysis)
     files = [path for table in tables.values() for path in write_table(table, folder / "tables")]
 
@@ -85,9 +89,7 @@ def write(
         with styled():
             figure = films.draw(film).figure
         files += save(figure, folder / "plots", film.name)
-    if parquet:
-        _write_parquet(analysis, folder / PARQUET)
-        files.append(folder / PARQUET)
+    files += [folder / PARQUET] if parquet else []
     recipe = write_recipe(analysis, paths[0], folder)
     files += [recipe] if recipe else []
     page = write_page(
@@ -103,6 +105,8 @@ def write(
         votes=votes,
         claims=[tables[name] for name in ("claims", "claim_parts") if name in tables],
     )
+    if tidy is not None:
+        tidy.result()
     return Written(
         page,
         analysis,
@@ -113,8 +117,20 @@ def write(
     )
 
 
+def _begin(work: Callable[..., None], *arguments: object) -> Future[None]:
+    """Work beside the rest: pyarrow writes outside Python's lock."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(work, *arguments)
+    finally:
+        pool.shutdown(wait=False)
+
+
 def _write_parquet(analysis: Analysis, path: Path) -> None:
     from bench.files import replacing
 
     with replacing(path) as temporary:
-        analysis.results.tidy().to_parquet(temporary, index=False, compression="zstd")
+        tidy = analysis.results.tidy()
+        words = [name for name, kind in tidy.dtypes.items() if isinstance(kind, CategoricalDtype)]
+        # Numbers hardly ever repeat: looking for those that do costs as much as writing them.
+        tidy.to_parquet(temporary, index=False, compression="zstd", use_dictionary=words)

@@ -7,9 +7,9 @@ silence: a cell without a video is a row with its state and reason, and what had
 (scores of a video that has since been made anew, a cell that two studies both hold) is told in
 `Results.notes`.
 
-Ten thousand cells are ten thousand small parquet files. They are read by a few threads and joined
-as Arrow tables; they are never pandas objects one by one. Curves are read only when a
-plot asks, for the cells it asks for.
+Ten thousand cells are ten thousand small parquet files: reports/scan.py joins them as Arrow tables
+while the cells' records are read here. Curves are read only when a plot asks, for the cells it asks
+for.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ablations.variant import parse
 from bench.errors import UserError
 from bench.study import Cell, CellRecord, Study
-from metrics.store import CURVES_FILE, SCORES_FILE, curve_schema, score_schema
+from metrics.store import CURVES_FILE, SCORES_FILE, curve_schema
+from reports import scan
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
@@ -79,8 +80,6 @@ CELL_COLUMNS = (
 )
 """Columns of `Results.cells`: cell.json's fields, where the cell is, and its state."""
 
-_KEYWORDS = ("metric", "backend", "fingerprint", "segment", "reading", "status", "reason", "device")
-
 
 @dataclass(frozen=True)
 class Results:
@@ -106,9 +105,10 @@ class Results:
         Returns: the columns of curves.parquet with `cell`.
         """
         chosen = range(len(self.cells)) if cells is None else cells
-        folders = self.cells["folder"]
-        paths = {int(row): Path(folders.iloc[row]) / CURVES_FILE for row in chosen}
-        return _scan(paths, curve_schema(), ("metric", "backend", "fingerprint"))
+        rows = np.array(chosen, dtype=np.int64)
+        folders = self.cells["folder"].to_numpy()[rows]
+        table = scan.read([Path(str(of)) / CURVES_FILE for of in folders], curve_schema())
+        return _frame(table, rows[table["file"].to_numpy()])
 
     def tidy(self) -> pd.DataFrame:
         """Scores joined with what their cells were: everything in one table.
@@ -158,10 +158,13 @@ def load(*studies: str | Path, votes: str | None = None) -> Results:
         raise UserError("study: name at least one study folder")
     notes: list[str] = []
     opened = _named([Study.open(path) for path in studies])
-    cells = pd.concat([_cells(name, study, notes) for name, study in opened.items()])
+    listed = {name: list(study.cells()) for name, study in opened.items()}
+    folders = [str(cell.folder) for cells in listed.values() for cell in cells]
+    reading = scan.begin([os.path.join(folder, SCORES_FILE) for folder in folders])  # noqa: PTH118
+    cells = pd.concat([_cells(name, study, listed[name], notes) for name, study in opened.items()])
     cells = _one_row_a_cell(cells.reset_index(drop=True), notes)
     cells = _one_generator_a_variant(cells, notes)
-    scores = _scores(cells, notes)
+    scores = _scores(cells, folders, reading.table(), notes)
     given = _votes(opened, votes, notes)
     settings = {name: study.settings for name, study in opened.items()}
     return Results(cells, scores, given, settings, tuple(notes))
@@ -179,12 +182,12 @@ def _named(studies: Sequence[Study]) -> dict[str, Study]:
     return named
 
 
-def _cells(name: str, study: Study, notes: list[str]) -> pd.DataFrame:
+def _cells(name: str, study: Study, listed: Sequence[Cell], notes: list[str]) -> pd.DataFrame:
     """One row for every cell that a study was asked for or holds."""
     rows: list[dict[str, Any]] = []
     pending = []
     prompts = study.prompts()
-    for cell in study.cells():
+    for cell in listed:
         row = _row(name, cell, prompts.get(cell.prompt_id, {}))
         if row["state"] == "pending":
             pending.append((cell.key, len(rows)))
@@ -312,11 +315,16 @@ def _named_variant(name: str) -> dict[str, Any]:
     }
 
 
-def _scores(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """All score rows of the cells' present videos."""
-    done = cells.index[cells["state"] == "done"]
-    paths = {int(row): Path(str(cells.at[row, "folder"])) / SCORES_FILE for row in done}
-    scores = _scan(paths, score_schema(), (*_KEYWORDS, "video_sha256"))
+def _scores(
+    cells: pd.DataFrame, folders: Sequence[str], table: pa.Table, notes: list[str]
+) -> pd.DataFrame:
+    """All score rows of the cells' present videos; `table` counts its files as `folders` does."""
+    row_of = pd.Index(cells["folder"]).get_indexer(pd.Index(folders))
+    row_of[(row_of >= 0) & (cells["state"] != "done").to_numpy()[row_of]] = -1
+    rows = row_of[table["file"].to_numpy()]
+    if (rows < 0).any():
+        table, rows = table.filter(rows >= 0), rows[rows >= 0]
+    scores = _frame(table, rows)
     seen = scores["video_sha256"].cat
     # Digests are compared as numbers: there are a hundred rows for each.
     known = pd.Index(seen.categories).get_indexer(cells["video_sha256"].astype(str))
@@ -337,52 +345,11 @@ def _scores(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return scores
 
 
-def _scan(paths: Mapping[int, Path], schema: pa.Schema, keywords: Sequence[str]) -> pd.DataFrame:
-    """Read one small parquet file per cell into one table with the column `cell`.
-
-    Files that are not there are cells that were not scored; files that cannot be read count as
-    not there, as they do for the scoring stage, which makes them anew.
-    """
-    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
-
-    def read(rows: Sequence[int]) -> list[tuple[int, pa.Table]]:
-        tables = ((row, _table(paths[row], schema)) for row in rows)
-        return [(row, table) for row, table in tables if table is not None]
-
-    # pyarrow decodes outside Python's lock; a data set of ten thousand files is slower than this.
-    order = list(paths)
-    parts = [order[start : start + 128] for start in range(0, len(order), 128)]
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        found = [pair for part in pool.map(read, parts) for pair in part]
-    table = pa.concat_tables([table for _, table in found] or [schema.empty_table()])
-    words = [name for name in keywords if name in schema.names]
-    # One array of each column: dictionaries of ten thousand chunks would be merged one by one.
-    frame: pd.DataFrame = table.combine_chunks().to_pandas(categories=words, self_destruct=True)
-    rows = np.array([row for row, _ in found], dtype=np.int64)
-    counts = np.array([len(table) for _, table in found], dtype=np.int64)
-    frame.insert(0, "cell", np.repeat(rows, counts))
+def _frame(table: pa.Table, rows: NDArray[np.int64]) -> pd.DataFrame:
+    """What `scan.read` gave, with the cell of each row in place of its file."""
+    frame: pd.DataFrame = table.drop_columns("file").to_pandas(self_destruct=True)
+    frame.insert(0, "cell", rows)
     return frame
-
-
-def _table(path: Path, schema: pa.Schema) -> pa.Table | None:
-    """One file with the columns of `schema`, empty where it lacks them; None without a file."""
-    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
-
-    try:
-        # The files are small: reading ahead and threads within one cost more than they give.
-        with path.open("rb") as file:
-            table = pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
-        if table.schema.equals(schema):
-            return table
-        have = set(table.schema.names)
-        columns = [
-            table[name] if name in have else pa.nulls(len(table), schema.field(name).type)
-            for name in schema.names
-        ]
-        return pa.table(columns, names=schema.names).cast(schema)
-    except (pa.ArrowException, OSError):
-        return None
 
 
 def _votes(studies: Mapping[str, Study], url: str | None, notes: list[str]) -> pd.DataFrame:

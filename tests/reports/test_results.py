@@ -34,6 +34,23 @@ def test_a_study_is_three_tidy_tables(planted_study: Path) -> None:
     assert results.votes["simulated"].all()
 
 
+@pytest.mark.parametrize("living", [True, False])
+def test_many_files_are_read_by_processes_that_give_the_same_tables(
+    planted_study: Path, monkeypatch: pytest.MonkeyPatch, living: bool
+) -> None:
+    from reports import scan
+
+    alone = reports.load(planted_study)
+    monkeypatch.setattr(scan, "MANY", 1)
+    monkeypatch.setattr(scan.os, "cpu_count", lambda: 3)
+    if not living:  # no memory, no interpreter: the caller reads all of it
+        monkeypatch.setattr(scan.sys, "executable", "/bin/false")
+    shared = reports.load(planted_study)
+    pd.testing.assert_frame_equal(shared.scores, alone.scores, check_categorical=False)
+    pd.testing.assert_frame_equal(shared.cells, alone.cells)
+    assert shared.notes == alone.notes
+
+
 def test_votes_in_a_database_give_the_report_that_the_same_votes_in_the_study_give(
     planted_study: Path, tmp_path: Path, fresh_postgres: str
 ) -> None:
