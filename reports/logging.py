@@ -1,6 +1,6 @@
 """The means of a report in TensorBoard or Weights & Biases, where those are installed.
 
-Both are optional: `pip install framepack-bench[logging]`. A variant is a run, a column a scalar.
+Both are optional: `pip install tensorboard` or `wandb`. A variant is a run, a column a scalar.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def to_tensorboard(found: Mapping[str, Mapping[str, float]], folder: Path) -> No
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError(
-            "report.tensorboard: tensorboard is not installed; pip install framepack-bench[logging]"
+            "report.tensorboard: tensorboard is not installed; pip install tensorboard"
         ) from None
     for variant, values in found.items():
         with SummaryWriter(str(folder / variant)) as writer:
@@ -67,9 +67,7 @@ def to_wandb(found: Mapping[str, Mapping[str, float]], project: str) -> None:
     try:
         import wandb  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
-        raise UserError(
-            "report.wandb: wandb is not installed; pip install framepack-bench[logging]"
-        ) from None
+        raise UserError("report.wandb: wandb is not installed; pip install wandb") from None
     for variant, values in found.items():
         run = wandb.init(project=project, name=variant, reinit=True)
         run.summary.update(dict(values))

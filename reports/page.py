@@ -32,6 +32,7 @@ from reports.provenance import CITATION, VERSION, commands, facts, settings
 from reports.svg import inline
 from reports.tables import Table
 from reports.tables.formats import notes_of
+from reports.tables.meanings import meanings
 
 HERE = Path(__file__).parent
 
@@ -148,6 +149,7 @@ def write_page(
         reference=[tables["reference"]],
         claims=claims,
         notes_of=notes_of,
+        meanings=meanings,
         open_intervals=(
             "differences",
             "variance",

@@ -98,7 +98,7 @@ def engine_of(url: str, key: str = "arena.database") -> Engine:
         ) from error
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{key} needs the package {error.name!r}: pip install 'framepack-bench[postgres]'"
+            f"{key} needs the package {error.name!r}: pip install 'psycopg[binary]' for PostgreSQL"
         ) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)

@@ -261,6 +261,18 @@ def test_every_table_is_there_as_csv_markdown_and_latex(report: Written) -> None
     assert {"samplers", "packings", "costs", "differences", "variance", "power"} <= {*report.tables}
 
 
+def test_every_column_of_every_table_is_explained(report: Written) -> None:
+    from reports.tables.meanings import meaning
+
+    silent = [
+        (table.name, heading.key)
+        for table in report.tables.values()
+        for heading in table.headings
+        if not meaning(table.name, heading)
+    ]
+    assert silent == []
+
+
 def test_the_reference_is_marked_and_apart(report: Written) -> None:
     table = reference()
     assert MARK in table.title
