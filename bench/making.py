@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import generators
 from bench.plan import Plan
@@ -17,25 +17,35 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 
 
+class Shape(NamedTuple):
+    """What prompts must have in common to be made by one plan."""
+
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    end_image: bool
+    """Whether the prompt says what the video ends with."""
+
+
 def plans(
-    cfg: Mapping[str, Any], variants: Sequence[Variant], sizes: Iterable[Size]
-) -> dict[tuple[str, Size], Plan]:
-    """The plan of every variant at every size, made before anything else: errors come first.
+    cfg: Mapping[str, Any], variants: Sequence[Variant], shapes: Iterable[Shape]
+) -> dict[tuple[str, Shape], Plan]:
+    """The plan of every variant for every shape, made before anything else: errors come first.
 
     Raises:
-        UserError: a variant that cannot be planned at some size.
+        UserError: a variant that cannot be planned for some shape.
     """
     video = cfg["video"]
     return {
-        (variant.name, size): generators.plan(
+        (variant.name, shape): generators.plan(
             cfg["generator"],
             variant,
-            height=size[0],
-            width=size[1],
             seconds=video["seconds"],
             fps=video["fps"],
+            **shape._asdict(),
         )
-        for size in dict.fromkeys(sizes)
+        for shape in dict.fromkeys(shapes)
         for variant in variants
     }
 
@@ -46,11 +56,11 @@ class FromPlans:
     def __init__(
         self,
         build: Callable[[], Any],
-        made: Mapping[tuple[str, Size], Plan],
-        size_of: Callable[[Prompt], Size],
+        made: Mapping[tuple[str, Shape], Plan],
+        shape_of: Callable[[Prompt], Shape],
     ) -> None:
         self._plans = made
-        self._size_of = size_of
+        self._shape_of = shape_of
         self._generator = build()
 
     def sections(self, variant: Variant, prompt: Prompt) -> int:
@@ -81,9 +91,12 @@ class FromPlans:
             base.Request(
                 prompt_id=request.prompt.id,
                 text=request.prompt.text,
-                image=_image(request.prompt, self._size_of(request.prompt)),
+                image=_image(request.prompt.image, plan.height, plan.width),
                 seed=request.seed,
                 negative=request.prompt.negative,
+                last_image=_image(request.prompt.end_image, plan.height, plan.width)
+                if plan.end_image
+                else None,
             )
             for request in requests
         ]
@@ -94,28 +107,28 @@ class FromPlans:
         ]
 
     def _plan(self, variant: Variant, prompt: Prompt) -> Plan:
-        return self._plans[variant.name, self._size_of(prompt)]
+        return self._plans[variant.name, self._shape_of(prompt)]
 
 
 def maker(
     cfg: Mapping[str, Any],
     variants: Sequence[Variant],
     prompts: Sequence[Prompt],
-    size_of: Callable[[Prompt], Size],
+    shape_of: Callable[[Prompt], Shape],
 ) -> Callable[[], Maker]:
     """Something that builds the maker when the first cell needs it; plans are checked now.
 
     Raises:
         UserError: a variant that cannot be planned.
     """
-    made = plans(cfg, variants, map(size_of, prompts))
+    made = plans(cfg, variants, map(shape_of, prompts))
 
     def build() -> Maker:
         if cfg["threads"]:
             import torch
 
             torch.set_num_threads(cfg["threads"])
-        return FromPlans(lambda: generators.build(generator_options(cfg)), made, size_of)
+        return FromPlans(lambda: generators.build(generator_options(cfg)), made, shape_of)
 
     return build
 
@@ -133,18 +146,19 @@ def generator_options(cfg: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _image(prompt: Prompt, size: Size) -> Any:
-    """The prompt's first frame as an image; black where the prompt has none."""
+def _image(path: Path | None, height: int, width: int) -> Any:
+    """A prompt's image; black where the prompt has none."""
     from PIL import Image
 
-    if prompt.image is None:
-        return Image.new("RGB", (size[1], size[0]))
-    with Image.open(prompt.image) as image:
+    if path is None:
+        return Image.new("RGB", (width, height))
+    with Image.open(path) as image:
         return image.convert("RGB")
 
 
-def sizes(video: Mapping[str, Any]) -> Callable[[Prompt], Size]:
-    """The size of a prompt's video: as configured, or the published bucket nearest to its image."""
+def shapes(video: Mapping[str, Any]) -> Callable[[Prompt], Shape]:
+    """The shape of a prompt's video: as large as configured, or as the published bucket nearest to
+    its image."""
     known: dict[Path, Size] = {}
 
     def size_of(prompt: Prompt) -> Size:
@@ -159,7 +173,7 @@ def sizes(video: Mapping[str, Any]) -> Callable[[Prompt], Size]:
                 known[prompt.image] = bucket(image.height, image.width)
         return known[prompt.image]
 
-    return size_of
+    return lambda prompt: Shape(*size_of(prompt), prompt.end_image is not None)
 
 
 DEFAULT_SIZE: Size = (480, 832)

@@ -7,6 +7,7 @@ A suite is a CSV, JSONL or YAML file beside its images:
 | `id` | names the prompt in folders and tables; letters, digits, `.`, `_`, `+`, `-` |
 | `text` | the prompt |
 | `image` | the first frame, a path relative to the suite's folder; may be empty |
+| `end_image` | what the video ends with, likewise; may be missing |
 | `negative` | what to steer away from; may be missing |
 | `tags` | words that reports group by: a list, or words separated by `;` |
 
@@ -29,7 +30,7 @@ from bench import files
 from bench.errors import UserError
 from bench.study import SAFE, Study
 
-FIELDS = ("id", "text", "image", "negative", "tags")
+FIELDS = ("id", "text", "image", "end_image", "negative", "tags")
 FORMATS = (".csv", ".jsonl", ".yaml", ".yml")
 
 
@@ -47,6 +48,8 @@ class Prompt:
     """Where a drawn image comes from ("pocket scene 7"): its identity without drawing it."""
     draw: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
     """Draws the first frame as a PNG, for images that no file holds."""
+    end_image: Path | None = None
+    """The file of what the video ends with, for samplers and generators that can be told."""
 
     @property
     def has_image(self) -> bool:
@@ -146,24 +149,41 @@ def store(study: Study, suite: Suite) -> Suite:
             "image": reference(prompt) if prompt.has_image else None,
             "origin": prompt.origin(),
         }
+        if prompt.end_image:
+            end = prompt.end_image.read_bytes()
+            stored |= {"end_image": ending(prompt), "end_origin": hashlib.sha256(end).hexdigest()}
         path = study.path / "prompts" / f"{prompt.id}.json"
         image = study.path / reference(prompt)
         if not path.exists():
             if prompt.has_image:
                 files.atomic_write(image, prompt.png())
+            if prompt.end_image:
+                files.atomic_write(study.path / ending(prompt), _as_png(end))
             files.create_once(path, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
         if json.loads(path.read_bytes()) != stored:
             raise UserError(
                 f"study={study.path} holds another prompt {prompt.id!r} (text or image differ): "
                 "give the new one another id, or name another study"
             )
-        kept.append(replace(prompt, image=image if prompt.has_image else None, draw=None))
+        kept.append(
+            replace(
+                prompt,
+                image=image if prompt.has_image else None,
+                end_image=study.path / ending(prompt) if prompt.end_image else None,
+                draw=None,
+            )
+        )
     return Suite(tuple(kept))
 
 
 def reference(prompt: Prompt) -> str:
     """Where a study keeps a prompt's first frame, relative to the study."""
     return f"prompts/{prompt.id}.png"
+
+
+def ending(prompt: Prompt) -> str:
+    """Where a study keeps what a prompt's video ends with; `@` is in no prompt's id."""
+    return f"prompts/{prompt.id}@end.png"
 
 
 def _rows(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -200,7 +220,7 @@ def _rows(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
 def _prompt(row: object, root: Path, known: Collection[str]) -> Prompt:
     """One checked prompt; raises with all of its problems, one line each."""
     if not isinstance(row, Mapping):
-        raise UserError("not a prompt: give id, text, image, negative, tags")
+        raise UserError(f"not a prompt: give {', '.join(FIELDS)}")
     problems: list[str] = []
     if unknown := [str(key) for key in row if key not in FIELDS]:
         problems.append(f"unknown field {', '.join(unknown)}; there are {', '.join(FIELDS)}")
@@ -212,13 +232,17 @@ def _prompt(row: object, root: Path, known: Collection[str]) -> Prompt:
         problems.append(f"prompt {identity!r} has no text")
     tags = row.get("tags") or ()
     words = tags.split(";") if isinstance(tags, str) else [str(tag) for tag in tags]
-    image, problem = _image(str(row.get("image") or ""), root, known)
-    if problem:
-        problems.append(f"prompt {identity!r}: {problem}")
+    images: dict[str, Path | None] = {}
+    for key in ("image", "end_image"):
+        images[key], problem = _image(str(row.get(key) or ""), root, known)
+        if problem:
+            problems.append(f"prompt {identity!r}: {problem}")
     if problems:
         raise UserError("\n".join(problems))
     cleaned = tuple(word.strip() for word in words if word.strip())
-    return Prompt(identity, text, image, str(row.get("negative") or "").strip(), cleaned)
+    negative = str(row.get("negative") or "").strip()
+    found = Prompt(identity, text, images["image"], negative, cleaned)
+    return replace(found, end_image=images["end_image"])
 
 
 def _image(name: str, root: Path, known: Collection[str]) -> tuple[Path | None, str]:

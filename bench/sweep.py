@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from bench.claims import Worker
 from bench.errors import UserError
 from bench.progress import Display
-from bench.prompts import Prompt, reference
+from bench.prompts import Prompt, ending, reference
 from bench.signals import Stop
 from bench.study import Cell, CellError, CellRecord, Key, Study
 from bench.variant import Variant
@@ -269,6 +269,7 @@ class Sweep:
             "prompt_tags": list(prompt.tags),
             "seed": cell.seed,
             "reference_image": reference(prompt) if prompt.has_image else None,
+            "end_image": ending(prompt) if prompt.end_image else None,
             "host": socket.gethostname(),
             "started": started.isoformat(timespec="seconds"),
             **common,

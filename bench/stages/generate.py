@@ -10,7 +10,7 @@ from typing import Any
 from bench import files, prompts, suites
 from bench.errors import UserError
 from bench.generators import folder
-from bench.making import maker, plans, sizes
+from bench.making import maker, plans, shapes
 from bench.progress import Display, display
 from bench.prompts import Suite
 from bench.signals import Stop, Stopped
@@ -62,7 +62,7 @@ def run(
         print(f"study={study.path}: {missing} of {len(cells)} cells to make", flush=True)
     stop = stop or Stop(cfg["time_limit"], cfg["cluster"]["grace"])
     about = {"worker": str(cfg["worker"]), **_job()}
-    build = maker(cfg, variants, suite.prompts, sizes(cfg["video"]))
+    build = maker(cfg, variants, suite.prompts, shapes(cfg["video"]))
     outcome = Outcome()
     try:
         with (
@@ -118,7 +118,7 @@ def ask(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> tuple[Study, Sui
     if not suite.prompts:
         raise UserError("prompts: none is left of the suite; change prompts.ids or prompts.tags")
     seeds = seed_list(cfg["seeds"])
-    alike = sizes(cfg["video"])
+    alike = shapes(cfg["video"])
     plans(cfg, variants, map(alike, suite.prompts))  # what cannot be planned stops here
     study = Study.create(path, settings(cfg), configuration=cfg)
     suite = prompts.store(study, suite)

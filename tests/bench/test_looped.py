@@ -20,14 +20,16 @@ from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
 from PIL import Image
 
 from ablations.variant import parse
-from bench import generators
+from bench import generators, sweep
 from bench.errors import UserError
 from bench.generators import piped
 from bench.generators.base import Request
+from bench.making import maker, shapes
 from bench.plan import Plan
+from bench.prompts import Prompt
 from bench.rollout import NonFiniteLatents, Rollout, noise_seed, rollout
 from tests.bench.tiny_checkpoint import picture
-from tests.bench.tiny_clips import build_hunyuan, build_ltx, build_wan
+from tests.bench.tiny_clips import build_hunyuan, build_ltx, build_wan, build_wan22
 
 ROOT = Path(__file__).parents[2]
 PROMPT, NEGATIVE, CFG = "a person walks", "blurred", 2.0
@@ -245,6 +247,17 @@ def test_noise_is_of_prompt_and_seed_and_a_batch_changes_nothing(
     assert np.array_equal(*twice)
 
 
+@pytest.mark.parametrize("kind", ["wan_i2v", "wan_flf2v"])
+def test_weights_of_two_transformers_and_no_image_encoder_run_as_they_are(
+    kind: str, tmp_path: Path
+) -> None:
+    folder = build_wan22(tmp_path / "wan22")
+    types = {"vae": "float32", "image_encoder": "float32"}
+    generator = generators.build(options(kind, folder, dtypes=types))
+    (one,) = roll(generator, kind, 1)
+    assert np.array_equal(frames(one), by_hand(CASES[kind], folder, [picture()], 0, seen=1))
+
+
 def test_steps_and_sections_are_reported(made: Callable[[str], Any]) -> None:
     steps: list[tuple[int, int]] = []
     sections: list[tuple[int, int, int]] = []
@@ -278,6 +291,31 @@ def test_an_end_image_is_where_every_section_of_first_last_frame_goes(
     assert [image is begin for image in led_to] == [False, False, True, True]
     with pytest.raises(UserError, match="the plan takes no end image, unlike prompt p"):
         rollout(generator, variant, plan("wan_flf2v", 1), [asked])
+
+
+def test_a_prompts_end_image_goes_all_the_way(folders: dict[str, Path], tmp_path: Path) -> None:
+    begin, end = picture(), picture(9)
+    begin.save(tmp_path / "begin.png")
+    end.save(tmp_path / "end.png")
+    prompt = Prompt("p", PROMPT, tmp_path / "begin.png", end_image=tmp_path / "end.png")
+    video = {"height": 16, "width": 32, "seconds": 1.0, "fps": 16.0}
+    cfg: dict[str, Any] = {"video": video, "threads": None, "device": None, "offline": True}
+    cfg["generator"] = options("wan_flf2v", folders["wan_flf2v"])
+    variant = parse("td_f1k1_g2_x_f1k1")
+    shape_of = shapes(video)
+    assert shape_of(prompt) == (16, 32, True)
+    by_study = maker(cfg, [variant], [prompt], shape_of)()
+    (made,) = by_study.make(variant, [sweep.Request(prompt, 5)], lambda *progress: None)
+    assert not isinstance(made, Exception)
+
+    generator = generators.build(cfg["generator"] | {"offline": True})
+    asked = [Request("p", PROMPT, begin, 5, last_image=end)]
+    (direct,) = rollout(generator, variant, plan("wan_flf2v", 2, end_image=True), asked)
+    assert np.array_equal(np.concatenate(list(made.frames)), frames(direct))
+
+    with pytest.raises(UserError, match="td_f1k1_g2: generator wan_i2v takes no end image"):
+        other = cfg | {"generator": {"kind": "wan_i2v"}}
+        maker(other, [parse("td_f1k1_g2")], [prompt], shape_of)
 
 
 def test_options_of_a_variant_reach_the_pipeline(made: Callable[[str], Any]) -> None:

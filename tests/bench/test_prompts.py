@@ -57,6 +57,26 @@ def test_three_formats_say_the_same(folder: Path, suffix: str) -> None:
     assert dance.image is None
 
 
+def test_what_a_video_ends_with_is_checked_and_kept_in_the_study(folder: Path) -> None:
+    Image.new("L", (16, 16), 90).save(folder / "b.gif")
+    row = {"id": "walk-1", "text": "a man walks", "image": "a.png", "end_image": "b.gif"}
+    suite = prompts.load(write(folder, ".csv", [row]))
+    assert suite.prompts[0].end_image == folder / "b.gif"
+    study = Study.create(folder / "study", {})
+    (kept,) = prompts.store(study, suite).prompts
+    assert kept.end_image == study.path / "prompts" / "walk-1@end.png"
+    with Image.open(kept.end_image) as end:
+        assert (end.format, end.mode, end.size) == ("PNG", "RGB", (16, 16))
+    assert prompts.store(study, suite).prompts == (kept,)
+
+    Image.new("L", (16, 16), 91).save(folder / "b.gif")
+    with pytest.raises(UserError, match="another prompt 'walk-1'"):
+        prompts.store(study, suite)
+    without = write(folder, ".jsonl", [row | {"end_image": "c.png"}])
+    with pytest.raises(UserError, match=r"prompt 'walk-1': image c\.png is missing"):
+        prompts.load(without)
+
+
 def test_all_problems_are_told_at_once(folder: Path) -> None:
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:40])
     rows = [

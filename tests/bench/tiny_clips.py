@@ -185,6 +185,35 @@ def build_wan(folder: Path, last: bool = False, seed: int = 0) -> Path:
     return folder
 
 
+def build_wan22(folder: Path, seed: int = 0) -> Path:
+    """Wan 2.2 I2V: two transformers for high and low noise, no image encoder."""
+    parts = shared(seed)
+    transformers = [
+        WanTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=12,
+            in_channels=2 * LATENT_CHANNELS + 4,
+            out_channels=LATENT_CHANNELS,
+            text_dim=TEXT_DIM,
+            freq_dim=16,
+            ffn_dim=16,
+            num_layers=1,
+        )
+        for _ in range(2)
+    ]
+    pipe = WanImageToVideoPipeline(
+        transformer=transformers[0],
+        transformer_2=transformers[1],
+        boundary_ratio=0.9,
+        scheduler=UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),
+        **parts,
+    )
+    pipe.save_pretrained(folder)
+    return folder
+
+
 def build_ltx(folder: Path, seed: int = 0, dynamic: bool = False) -> Path:
     """LTX-Video, with the published compression (32, 8) and a denoising decoder."""
     parts = shared(seed)
