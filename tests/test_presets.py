@@ -66,6 +66,21 @@ def test_table_1_holds_every_row_that_the_paper_shows() -> None:
     assert {variant.name for variant in variants(composed("+ablation=table1"))} >= set(TABLE_1)
 
 
+def test_the_findings_hold_both_tables_and_what_every_claim_needs() -> None:
+    names = {
+        preset: {variant.name for variant in variants(composed(f"+ablation={preset}"))}
+        for preset in ("findings", "table1", "alternatives")
+    }
+    assert names["findings"] >= names["table1"] | names["alternatives"]
+    cfg = composed("+ablation=findings")
+    assert cfg["threads"] == 1, "bits must not depend on the number of cores"
+    parts = [variant for variant in variants(cfg) if set(variant.options) <= {"teacache"}]
+    assert {variant.section for variant in parts} == {1, 4, 9}
+    assert {variant.packing.tail for variant in parts} == {"td", "ta", "tc"}
+    assert {variant.discrete for variant in parts} == {None, 0, 1, 16, 256}
+    assert {variant.options.get("teacache") for variant in parts} == {None, 0.15}
+
+
 def test_serial_sections_make_as_many_frames_as_long_ones() -> None:
     found = planned(composed("+ablation=serial"))
     assert len({plan.frames for plan in found.values()}) == 1
