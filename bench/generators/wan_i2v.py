@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from bench.errors import UserError
 from bench.generators.clips import Clips
 from bench.generators.looped import Clip, Looped
 from bench.generators.options import read
@@ -38,6 +39,19 @@ class WanI2V(Looped):
 
     clips: ClassVar[Clips] = CLIPS
     source: ClassVar[Source] = SOURCE
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__(config)
+        own = self.pipe.transformer.config if self.pipe.transformer is not None else None
+        if own is None or own.image_dim is None:
+            return  # without image embeddings one checkpoint takes one image as well as two
+        pair = own.pos_embed_seq_len is not None
+        if pair != self.clips.end:
+            made = ("first-last frame", "wan_flf2v") if pair else ("image-to-video", "wan_i2v")
+            raise UserError(
+                f"generator.checkpoint: {config.checkpoint}: it was trained for {made[0]}; "
+                f"give it to generator {made[1]}, or {self.clips.kind} another one"
+            )
 
     def call(self, clip: Clip) -> Any:
         """One clip from one image, and to another where the kind has one."""

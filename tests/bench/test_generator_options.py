@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from bench.errors import UserError
-from bench.generators import KINDS, framepack, skyreels_v2
+from bench.generators import KINDS, build, framepack, skyreels_v2
 from bench.generators.options import read
+from tests.bench.tiny_clips import build_wan
 
 GROUP = Path(__file__).parents[2] / "conf" / "generator"
 
@@ -52,3 +53,11 @@ def test_wrong_options_are_one_line(options: dict[str, Any], said: str) -> None:
 def test_whole_numbers_and_words_are_taken_where_they_fit() -> None:
     assert read(skyreels_v2.Config, {"checkpoint": "x", "cfg": 5, "shift": 3}).cfg == 5
     assert read(framepack.Config, {"checkpoint": "x", "shift": "released"}).shift == "released"
+
+
+@pytest.mark.parametrize(("kind", "last"), [("wan_flf2v", False), ("wan_i2v", True)])
+def test_wan_s_two_tasks_are_told_apart(kind: str, last: bool, tmp_path: Path) -> None:
+    checkpoint = build_wan(tmp_path / "wan", last=last)
+    other = {"wan_flf2v": "image-to-video", "wan_i2v": "first-last frame"}[kind]
+    with pytest.raises(UserError, match=f"it was trained for {other}; give it to generator wan_"):
+        build({"kind": kind, "checkpoint": str(checkpoint), "device": "cpu"})
