@@ -7,6 +7,7 @@ Exit status: 0 all succeeded · 1 some of it failed · 2 the command or an input
 """
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -25,6 +26,9 @@ from bench.errors import UserError
 
 CONF = Path(__file__).resolve().parent / "conf"
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+"""What a disk says that cannot be written to."""
 
 MAIN_PROCESS = os.getpid()
 outcomes: list[int] = []
@@ -183,6 +187,12 @@ def run(cfg: DictConfig) -> int:
         if isinstance(error, UserError) or type(error).__module__ == "metrics.errors":
             return complain(error)
         raise
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        complain(f"study={cfg.study}: {error.strerror}{where}; mend that and run it again")
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -223,7 +233,10 @@ def one_line(error: BaseException) -> str:
             end = next(
                 (i for i, rest in enumerate(lines) if rest.startswith("Config search")), None
             )
-            return f"{lines[0]}; there are {', '.join(lines[place + 1 : end])}"
+            there = ", ".join(lines[place + 1 : end])
+            if found := re.search(r"Could not find '([\w/]+)/([^/']+)'", lines[0]):
+                return f"{found[1]}={found[2]}: there is no such value; there are {there}"
+            return f"{lines[0]}; there are {there}"
     key = getattr(error, "full_key", None)
     head = first_line(error)
     return f"{key}: {head}" if key and str(key) not in head else head

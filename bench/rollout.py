@@ -45,6 +45,13 @@ class NonFiniteLatents(RuntimeError):
     """The model gave NaN or infinite latents: the video of this cell cannot go on."""
 
 
+def cure(dtype: str) -> str:
+    """What may help against values that are not finite."""
+    if dtype != "float32":
+        return f"try generator.dtype=float32 instead of {dtype}, or lower guidance"
+    return "dtype is float32 already: lower guidance, or look at the checkpoint's weights"
+
+
 class OnSection(Protocol):
     """What is called after each section."""
 
@@ -252,7 +259,7 @@ class _Batch:
                 self.failures[cell] = NonFiniteLatents(
                     f"latents are not finite after section {number + 1} of "
                     f"{len(self.plan.sections)} (prompt {request.prompt_id}, seed {request.seed}); "
-                    f"dtype is {self.generator.dtype}, try float32 or lower guidance"
+                    f"{cure(self.generator.dtype)}"
                 )
         self.latents[:, :, section.target[0] : section.target[-1] + 1] = done.latents
         return done.tokens

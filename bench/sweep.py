@@ -340,7 +340,11 @@ def explain(error: Exception, batch: int = 1) -> CellError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     message = lines[0] if lines else kind
     if kind == "OutOfMemoryError":
-        hint = f"batch={batch}: try a smaller one" if batch > 1 else "try offload or a smaller size"
+        hint = (
+            f"batch={batch}: try a smaller one, in another study"
+            if batch > 1
+            else "try generator.offload=model, or a smaller video.height and video.width"
+        )
         message = f"CUDA out of memory ({hint})"
     elif isinstance(error, OSError) and error.errno in DISK_FULL:
         kind, message = "DiskFull", os.strerror(error.errno or errno.ENOSPC)

@@ -1,8 +1,10 @@
 """The command line: a manual page, one line for every mistake, an exit status that tells."""
 
+import errno
 import importlib.util
 import json
 import logging
+import os
 import re
 import shutil
 import signal
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +59,7 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["generator=foo"], "generator/foo"),
+        (["generator=foo"], "generator=foo: there is no such value; there are folder, "),
         (["+ablation=foo"], "there are alternatives, anchor, demo, "),
         (["stage=foo"], "choose from doctor, plan, generate"),
         (["bacth=2"], "did you mean batch?"),
@@ -253,3 +256,15 @@ def test_existing_videos_become_cells(media: Path, tmp_path: Path) -> None:
     assert record["prompt_text"] == "bikes pass"
     assert record["reference_image"] == "prompts/bikes.png"
     assert (cell / "video.mp4").read_bytes() == (media / "bikes.mp4").read_bytes()
+
+
+def test_a_full_disk_is_one_line_in_every_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(cfg: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "s/claims/worker")
+
+    monkeypatch.setitem(framepack_bench.STAGES, "score", full)
+    assert framepack_bench.run(OmegaConf.create({"stage": "score", "study": "s"})) == 1
+    told = "study=s: No space left on device at s/claims/worker; mend that and run it again"
+    assert capsys.readouterr().err == f"error: {told}\n"

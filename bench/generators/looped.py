@@ -27,6 +27,7 @@ from bench.rollout import (
     OnSection,
     Rollout,
     check_ends,
+    cure,
     describe,
     noise_seed,
 )
@@ -194,8 +195,7 @@ class Looped(Piped, ABC):
         if not np.isfinite(pixels).all():
             raise NonFiniteLatents(
                 f"pixels are not finite after section {number + 1} of {len(plan.sections)} "
-                f"(prompt {request.prompt_id}, seed {request.seed}); dtype is {self.dtype}, "
-                "try float32 or lower guidance"
+                f"(prompt {request.prompt_id}, seed {request.seed}); {cure(self.dtype)}"
             )
         found: Frames = (pixels * 255).round().astype(np.uint8)
         return found[overlap:] if number else found

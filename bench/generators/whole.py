@@ -18,7 +18,15 @@ import numpy as np
 from bench.generators.base import OnStep, Request
 from bench.generators.piped import Piped
 from bench.plan import Plan
-from bench.rollout import Frames, NonFiniteLatents, OnSection, Rollout, describe, noise_seed
+from bench.rollout import (
+    Frames,
+    NonFiniteLatents,
+    OnSection,
+    Rollout,
+    cure,
+    describe,
+    noise_seed,
+)
 from bench.variant import Variant
 
 if TYPE_CHECKING:
@@ -112,7 +120,7 @@ class Whole(Piped):
         except NonFiniteLatents as failure:
             raise NonFiniteLatents(
                 f"{failure} of {len(plan.sections)} (prompt {request.prompt_id}, seed "
-                f"{request.seed}); dtype is {self.dtype}, try float32 or lower guidance"
+                f"{request.seed}); {cure(self.dtype)}"
             ) from None
         video = to_bytes(frames)
         record = describe(self, variant, plan) | {

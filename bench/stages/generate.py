@@ -226,7 +226,9 @@ def causes(study: Study, failed: Sequence[Any]) -> list[str]:
     for key in failed:
         record = study.cell(*key).record()
         if record is not None and record.error is not None:
-            groups.setdefault((record.error.kind, record.error.message), []).append(key.path)
+            own = f" (prompt {record.prompt_id}, seed {record.seed})"  # no cause of its own
+            cause = (record.error.kind, record.error.message.replace(own, ""))
+            groups.setdefault(cause, []).append(key.path)
     return [
         f"{len(paths)} cell{'s' * (len(paths) > 1)}: {kind}: {message} (cells/{paths[0]}/cell.json)"
         for (kind, message), paths in sorted(groups.items(), key=lambda item: -len(item[1]))

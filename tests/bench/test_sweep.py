@@ -17,10 +17,12 @@ import pytest
 
 from bench import sweep as sweep_module
 from bench.signals import Stop, Stopped
+from bench.stages.generate import causes, settle
 from bench.study import Study
 from bench.sweep import DiskFull, Made, OnSection, Request
 from bench.variant import Variant
 from tests.bench.sweeping import VARIANTS, Noise, sweep, work_of
+from tests.bench.test_claims import abandon
 
 ROOT = Path(__file__).parents[2]
 STUDY_FILES = {"video.mp4", "cell.json"}
@@ -136,7 +138,7 @@ class OutOfMemoryError(RuntimeError):
         (RuntimeError("latents are not finite\nin section 3"), True, "RuntimeError",
          "latents are not finite", 4),
         (OutOfMemoryError("tried to allocate"), False, "OutOfMemoryError",
-         "CUDA out of memory (batch=2: try a smaller one)", 4),
+         "CUDA out of memory (batch=2: try a smaller one, in another study)", 4),
     ],
 )  # fmt: skip
 def test_a_failure_stays_in_its_cells_and_is_tried_again_by_the_next_run(
@@ -243,6 +245,33 @@ def test_a_cell_that_takes_longer_than_the_warning_allows_is_dropped(tmp_path: P
         sweep(study, work, lambda: Noise(0.5), Stop(grace=5))
     assert videos(study.path) == {}
     assert not (study.path / "claims").exists()
+
+
+def test_a_finished_study_is_rid_of_what_its_last_worker_left(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    work = work_of(study, 1, 1)
+    sweep(study, work)
+    abandon(study.path / "claims", work[0].cells[0].work("generate"))
+    (work[0].cells[0].folder / ".cell.json.00000000-1-1-aaaaaa.tmp").touch()
+    settle(study, lease=30)
+    assert strays(study.path) == []
+
+
+def test_failures_that_differ_in_the_cell_only_are_one_cause(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+
+    class Broken(Noise):
+        def make(
+            self, variant: Variant, requests: Sequence[Request], on_section: OnSection
+        ) -> Sequence[Made | Exception]:
+            return [
+                RuntimeError(f"not finite (prompt {request.prompt.id}, seed {request.seed}); hm")
+                for request in requests
+            ]
+
+    outcome = sweep(study, work_of(study, 2, 1), Broken)
+    (cause,) = causes(study, list(outcome.failed))
+    assert cause.startswith("8 cells: RuntimeError: not finite; hm (cells/")
 
 
 @pytest.mark.parametrize("stage", ["generate", "score"])
