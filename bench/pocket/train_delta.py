@@ -5,8 +5,8 @@ held-out losses) to `--out`, and the folder's card. Ten minutes on two cores are
 low-rank factors learn, the checkpoint stays as it is, and the loader puts its bits back.
 
 Everything drawn in a step depends on seed and step, so `--steps N` repeats a training; `--minutes`
-chooses N from the time of the first steps. Latents are shared with the checkpoint's own training
-where `--scratch` names its folder.
+chooses N from the time of the first steps. Encoded clips are shared between deltas, and with the
+checkpoint's own training where `--scratch` names its folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from bench.packing import KERNELS
 from bench.pocket import CHECKPOINT, delta_card
 from bench.pocket.deltas import DELTAS, Delta, draw, noise_levels, seen
 from bench.pocket.history import Context
-from bench.pocket.latents import HELD_OUT, LatentStore
+from bench.pocket.latents import HELD_OUT, TRAINING, LatentStore
 from bench.pocket.layouts import Layout
 from bench.pocket.low_rank import adapt, tensors
 from bench.pocket.recipe import TransformerRecipe, rate
@@ -56,7 +56,8 @@ class DeltaRecipe:
     section: int = 9
     warmup: int = 20
     learning_rate: float = 2e-3
-    clips: int = TransformerRecipe.clips
+    clips: int = 160
+    """Training clips; `main` takes all of the checkpoint's own training where those are encoded."""
     latents: int = TransformerRecipe.latents
     held_out: int = 32
     """Held-out examples that the loss is read on, before and after."""
@@ -214,8 +215,12 @@ MEASURED = 5
 
 
 def train(trainer: Trainer, *, log: Log, minutes: float | None = None) -> int:
-    """Train to the recipe's steps, or to as many as fit into `minutes`; gives their number."""
+    """Train to the recipe's steps, or to as many as fit into `minutes`; gives their number.
+
+    Clips that are not encoded yet are so first, outside the minutes.
+    """
     recipe = trainer.recipe
+    trainer.store.fill(np.arange(recipe.clips))
     factors = [p for factor in trainer.factors.values() for p in factor.parameters()]
     optimiser = torch.optim.AdamW(factors, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
     steps, number, recent = recipe.steps, 0, []
@@ -306,7 +311,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="exactly so many steps, instead of minutes")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     options = parser.parse_args(arguments)
+    folder = options.scratch / "latents"
     recipe = DeltaRecipe() if options.steps is None else DeltaRecipe(steps=options.steps)
+    own = TransformerRecipe()
+    if (folder / f"{TRAINING}-{own.clips}x{own.latents}.done").is_file():
+        recipe = replace(recipe, clips=own.clips)
     names = list(DELTAS) if "all" in options.delta else options.delta
     try:
         for name in names:
@@ -315,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 recipe,
                 options.checkpoint,
                 options.out,
-                folder=options.scratch / "latents",
+                folder=folder,
                 minutes=options.minutes if options.steps is None else None,
                 device=options.device,
             )

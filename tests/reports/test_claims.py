@@ -59,7 +59,7 @@ def verdicts(number: int, studies_made: int, **planted: object) -> Counter[str]:
     return found
 
 
-PLANTED = [
+PLANTED: list[tuple[int, str, dict[str, object]]] = [
     (2, SUPPORTED, {"inverted": {"drift": -1.5, "dynamic": -1.5}}),
     (2, CONTRADICTED, {"inverted": {"clarity.drift": 1.5}}),
     (3, SUPPORTED, {"vanilla": {"dynamic": 1.5}}),
@@ -81,7 +81,7 @@ def test_planted_effects_get_the_right_verdict(
     assert found[verdict] >= 19, found
 
 
-PEOPLE = [
+PEOPLE: list[tuple[int, str, dict[str, object]]] = [
     (4, SUPPORTED, {"discrete": {"dynamic": 1.5}, "skills": (-0.6, 0.2, 0.0)}),
     (4, CONTRADICTED, {"discrete": {"dynamic": 1.5}, "skills": (0.0, -1.2, 0.0)}),
     (6, SUPPORTED, {"short": -1.2}),
