@@ -78,9 +78,13 @@ def _dynamic(analysis: Analysis) -> Iterator[str]:
         if (column.metric, column.segment) == ("dynamic", "all"):
             best = _best(analysis, column)
             if best is not None:
-                values = [analysis.estimate(entrant, column).value for entrant in analysis.variants]
-                if np.nanmax(values) - np.nanmin(values) > 1e-9:
-                    yield f"{best.name} moves most: {column.title} {_said(analysis, best, column)}."
+                values = np.array([analysis.estimate(e, column).value for e in analysis.variants])
+                most = np.nanmax(values)
+                level = int((values > most - 0.005).sum())  # as tables print them
+                also = f", as do {level - 1} more" if level > 1 else ""
+                if most - np.nanmin(values) > 1e-9:
+                    said = f"{column.title} {_said(analysis, best, column)}"
+                    yield f"{best.name} moves most{also}: {said}."
 
 
 def _variance(analysis: Analysis) -> Iterator[str]:

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 MANY = 2000
 """Files from which a process of its own pays: it takes half a second to start."""
 MOST_PROCESSES = 4
-SHARE = 3
+SHARE = 1.5
 """A process reads so many times the files that the caller reads, who has the records to read."""
 WORDS = (
     "metric",
@@ -100,7 +100,7 @@ class Reading:
 
     def __init__(self, paths: Sequence[str], processes: int) -> None:
         self._parts: list[tuple[int, Sequence[str], Path, subprocess.Popen[bytes]]] = []
-        size = SHARE * len(paths) // (SHARE * processes + 1)
+        size = int(len(paths) * SHARE / (SHARE * processes + 1))
         if processes:
             self._folder = tempfile.TemporaryDirectory(prefix="scores-")
         for number in range(processes):

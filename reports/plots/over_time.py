@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from metrics.catalogue import DRIFTS_IN_PAPER, PAPER
 from reports.analysis import Analysis, Entrant
@@ -41,9 +42,7 @@ def over_time(analysis: Analysis) -> Plot | None:
     if not columns:
         return None
     down, across = len(shown), len(columns)
-    width = max(4.2, 1.85 * across)
-    figure = Figure(figsize=(width, 1.22 * down + 0.75), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey="col")
+    figure, grid = _panels(down, across)
     seconds = _seconds(analysis, cells)
     joints = _joints(analysis, cells, seconds)
     for place, column in enumerate(columns):
@@ -60,7 +59,7 @@ def over_time(analysis: Analysis) -> Plot | None:
             for joint in joints:
                 panel.axvline(joint, color=FAINT, linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
         top, bottom = grid[0][place], grid[-1][place]
-        top.set_title(column.title, pad=18)
+        top.set_title(column.title, pad=22)
         top.yaxis.set_major_locator(MaxNLocator(3))
         if bands:
             top.set_ylim(*window(list(bands.values())))
@@ -70,7 +69,7 @@ def over_time(analysis: Analysis) -> Plot | None:
         grid[row][0].annotate(
             entrant.name,
             (0, 1),
-            xytext=(0, 4),
+            xytext=(0, 9),
             xycoords="axes fraction",
             textcoords="offset points",
             family=MONO,
@@ -86,6 +85,31 @@ def over_time(analysis: Analysis) -> Plot | None:
         f"verticals are section joints.{told}",
         figure,
     )
+
+
+def _panels(down: int, across: int) -> tuple[Figure, NDArray[np.object_]]:
+    """Panels of one size, in inches: searching for a layout of fifty would take seconds."""
+    wide, high, between, below, left, top, bottom = 1.36, 0.92, 0.46, 0.36, 0.42, 0.62, 0.5
+    width = left + across * wide + (across - 1) * between + 0.08
+    height = top + down * high + (down - 1) * below + bottom
+    width_used = max(width, 4.2)
+    figure = Figure(figsize=(width_used, height))
+    grid = figure.subplots(
+        down,
+        across,
+        squeeze=False,
+        sharex=True,
+        sharey="col",
+        gridspec_kw={
+            "left": left / width_used,
+            "right": (width - 0.08) / width_used,
+            "top": 1 - top / height,
+            "bottom": bottom / height,
+            "wspace": between / wide,
+            "hspace": below / high,
+        },
+    )
+    return figure, grid
 
 
 Band = tuple[Floats, Floats, Floats]

@@ -39,6 +39,7 @@ def radar(analysis: Analysis) -> Plot | None:
             label=entrant.name,
         )
     panel.set_xticks(angles, [column.title for column in columns])
+    panel.tick_params(axis="x", pad=12)  # off the markers of the best
     panel.set_yticks([])
     panel.set_ylim(0, 1.05)
     figure.legend(loc="outside lower left", prop={"family": "DejaVu Sans Mono", "size": 7.5})
