@@ -100,8 +100,7 @@ def script(cluster: Mapping[str, Any], overrides: Sequence[str], jobs: int, logs
     processes = max(cluster["gpus"], 1)
     words = [
         *shlex.split(cluster["container"] or ""),
-        sys.executable,
-        str(RUN_BENCH),
+        *(shlex.split(cluster["command"] or "") or [sys.executable, str(RUN_BENCH)]),
         "stage=work",
         *overrides,
         f"workers={jobs * processes}",

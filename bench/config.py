@@ -87,6 +87,8 @@ class Cluster:
     """Shell lines before the work: module loads, environment variables."""
     container: str | None = None
     """Command that the work runs in, e.g. `apptainer exec --nv bench.sif`."""
+    command: str | None = None
+    """Interpreter and run_bench.py as the jobs see them; null for those of this process."""
     extra: list[str] = field(default_factory=list)
     """Further sbatch options, e.g. `--reservation=x`."""
 

@@ -1,5 +1,7 @@
 """Clusters without a cluster: scripts, command lines, and the simulation's books."""
 
+import os
+import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +40,40 @@ def test_the_script_says_what_was_chosen_and_is_a_shell_script(tmp_path: Path) -
     assert text.count("'") % 2 == 0
     checked = subprocess.run(["bash", "-n"], input=text, text=True, check=False)
     assert checked.returncode == 0
+
+
+def test_every_gpu_of_a_job_has_a_worker_of_its_own_and_the_worst_of_them_is_the_job_s(
+    tmp_path: Path,
+) -> None:
+    say = 'echo "$CUDA_VISIBLE_DEVICES ${@: -1}"; [[ $CUDA_VISIBLE_DEVICES != b ]]'
+    options = OPTIONS | {"gpus": 2, "command": shlex.join(["bash", "-c", say])}
+    text = cluster.script(options, ["study=/s"], 3, tmp_path / "s" / "logs")
+    there = {"SLURM_ARRAY_TASK_ID": "2", "CUDA_VISIBLE_DEVICES": "a,b", "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        ["bash"], input=text, capture_output=True, text=True, check=False, env=there
+    )
+    assert sorted(done.stdout.splitlines()) == ["a worker=4", "b worker=5"]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(75, True), (138, True), (1, False), (0, False)])
+def test_a_job_whose_time_is_over_goes_back_into_the_queue(
+    tmp_path: Path, code: int, requeued: bool
+) -> None:
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text('#!/bin/sh\necho "scontrol $*"\n')
+    scontrol.chmod(0o755)
+    options = OPTIONS | {"gpus": 0, "command": shlex.join(["bash", "-c", f"exit {code}"])}
+    text = cluster.script(options, [], 1, tmp_path / "s" / "logs")
+    there = {
+        "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0",
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash"], input=text, capture_output=True, text=True, check=False, env=there
+    )
+    assert ("scontrol requeue 7_0" in done.stdout) == requeued
+    assert done.returncode == code
 
 
 @given(st.integers(0, 3), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
