@@ -63,6 +63,8 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["+ablation=foo"], "there are alternatives, anchor, demo, "),
         (["stage=foo"], "choose from doctor, plan, generate"),
         (["bacth=2"], "did you mean batch?"),
+        (["video.fsp=3"], "video.fsp: no such key; did you mean video.fps?"),
+        (["generator.dtypes.vae=float32"], "if it is right, write +generator.dtypes.vae=..."),
         (["batch=two"], "batch=two"),
         (["batch=0"], "batch=0: give 1 or more"),
         (["seeds=[a]"], "seeds=['a']"),
@@ -176,11 +178,12 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_continue(tmp_path: Path) 
     (tmp_path / "suite.csv").write_text("id,text\na,one\nb,two\n")
     arguments = ["study=study", "prompts=file", "prompts.file=suite.csv", "seeds=[0,1,2]"]
     command = [sys.executable, str(ROOT / "tests/cluster/worker.py"), *arguments]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    slow = {**os.environ, "SECONDS_PER_SECTION": "0.7"}
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=slow)
     assert process.stdout is not None
-    said = ""
-    while ": done, " not in said:
-        said = process.stdout.readline()
+    for said in process.stdout:
+        if ": done, " in said:
+            break
     process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
     assert process.wait() == 130

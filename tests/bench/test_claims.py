@@ -132,10 +132,34 @@ def test_what_a_crash_in_a_release_leaves_is_climbed_over(tmp_path: Path) -> Non
 
 
 def test_the_heartbeat_keeps_all_claims_alive(tmp_path: Path) -> None:
-    with Worker(tmp_path / "claims", lease=0.3) as worker:
+    folder = tmp_path / "claims"
+    with Worker(folder, lease=0.3) as worker:
         assert worker.claim(["generate/v/p_0", "generate/v/p_1"])
-        time.sleep(0.6)
-        assert all(claim.age < 0.25 for claim in read_claims(tmp_path / "claims", 0.3))
+        paths = [folder / f"generate@v@p_{number}@1" for number in (0, 1)]
+        first = [path.stat().st_mtime_ns for path in paths]
+        while any(path.stat().st_mtime_ns == old for path, old in zip(paths, first, strict=True)):
+            time.sleep(0.01)
+
+
+def test_a_worker_that_was_buried_alive_signs_again(tmp_path: Path) -> None:
+    folder = tmp_path / "claims"
+    with Worker(folder) as sleeper:
+        assert sleeper.claim(["generate/v/p_0"])
+        for path in folder.iterdir():
+            path.unlink()
+        assert not sleeper.held("generate/v/p_0")
+        assert sleeper.claim(["generate/v/p_1"])
+        assert sleeper.held("generate/v/p_1")
+    assert not folder.exists()
+
+
+def test_who_takes_a_dead_claim_over_hears_of_it_before_anybody_else_can(tmp_path: Path) -> None:
+    folder, heard = tmp_path / "claims", list[str]()
+    abandon(folder, "generate/v/p_0", "score/v/p_1")
+    with Worker(folder, inherit=heard.append) as worker:
+        assert worker.claim(["generate/v/p_0", "generate/v/p_2"])
+        assert heard == ["generate@v@p_0"]
+    assert heard == ["generate@v@p_0", "score@v@p_1"]
 
 
 def test_without_hard_links_the_rules_are_the_same(tmp_path: Path, monkeypatch: object) -> None:

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -211,17 +210,36 @@ def test_the_preview_grows_and_goes(tmp_path: Path) -> None:
     assert strays(study.path) == []
 
 
+class Signalled(Noise):
+    """Sends a signal to its own process in the middle of one cell; no clock decides which."""
+
+    def __init__(self, number: int, cell: int) -> None:
+        super().__init__()
+        self.number = number
+        self.left = cell
+
+    def make(
+        self, variant: Variant, requests: Sequence[Request], on_section: OnSection
+    ) -> Sequence[Made | Exception]:
+        self.left -= 1
+
+        def told(number: int, *rest: Any) -> None:
+            if self.left == 0 and number == 1:
+                os.kill(os.getpid(), self.number)
+            on_section(number, *rest)
+
+        return super().make(variant, requests, told)
+
+
 @pytest.mark.parametrize(("number", "error"), [(2, KeyboardInterrupt), (15, Stopped)])
 def test_an_interrupt_keeps_what_is_finished_and_leaves_no_claims(
     tmp_path: Path, number: int, error: type[BaseException]
 ) -> None:
     study = Study.create(tmp_path / "study")
     work = work_of(study, 2, 1)
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
-    timer.start()
     with pytest.raises(error):
-        sweep(study, work, lambda: Noise(0.07))
-    assert 0 < len(videos(study.path)) < 8
+        sweep(study, work, lambda: Signalled(number, 3))
+    assert len(videos(study.path)) == 2
     assert not (study.path / "claims").exists()
     sweep(study, work)
     assert strays(study.path) == []
@@ -230,19 +248,16 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_no_claims(
 def test_the_warning_of_a_time_limit_lets_the_cell_at_hand_finish(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     work = work_of(study, 4, 1)
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
-    outcome = sweep(study, work, lambda: Noise(0.06), Stop(grace=60))
-    assert outcome.made >= 1
-    assert outcome.left == 16 - outcome.made
-    assert len(videos(study.path)) == outcome.made
+    outcome = sweep(study, work, lambda: Signalled(signal.SIGUSR1, 2), Stop(grace=600))
+    assert (outcome.made, outcome.left) == (2, 14)
+    assert len(videos(study.path)) == 2
 
 
 def test_a_cell_that_takes_longer_than_the_warning_allows_is_dropped(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     work = work_of(study, 1, 1)
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
     with pytest.raises(Stopped):
-        sweep(study, work, lambda: Noise(0.5), Stop(grace=5))
+        sweep(study, work, lambda: Signalled(signal.SIGUSR1, 1), Stop(grace=5))
     assert videos(study.path) == {}
     assert not (study.path / "claims").exists()
 

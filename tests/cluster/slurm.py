@@ -6,7 +6,9 @@ Accounting needs a database server; what SLURM says of a finished job is read fr
 job-completion log instead, which holds the same states and exit codes.
 """
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -54,11 +56,14 @@ PartitionName=debug Nodes={names} Default=YES MaxTime=INFINITE State=UP OverSubs
 
 
 def free_ports(n: int) -> list[int]:
-    """`n` different free TCP ports on loopback."""
-    sockets = [socket.socket() for _ in range(n)]
+    """`n` different free TCP ports on loopback, below those that outgoing connections are given."""
+    sockets: list[socket.socket] = []
     try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
+        while len(sockets) < n:
+            candidate = socket.socket()
+            with contextlib.suppress(OSError):
+                candidate.bind(("127.0.0.1", random.randrange(20_000, 30_000)))
+                sockets.append(candidate)
         return [s.getsockname()[1] for s in sockets]
     finally:
         for s in sockets:
@@ -112,7 +117,7 @@ class Slurm:
             f"--socket={folder / 'munge.socket'}", f"--pid-file={folder / 'munged.pid'}",
             f"--log-file={folder / 'munged.log'}", f"--seed-file={folder / 'munged.seed'}",
         )  # fmt: skip
-        _wait(lambda: (folder / "munge.socket").exists(), 10, "munged's socket")
+        _wait(lambda: (folder / "munge.socket").exists(), 60, "munged's socket")
 
     def _spawn(self, *command: str) -> None:
         log = (self.root / f"{command[0]}.out").open("ab")
@@ -127,11 +132,11 @@ class Slurm:
             states = self.run("sinfo", "-h", "-N", "-o", "%T", check=False).split()
             return len(states) == len(NODES) and set(states) == {"idle"}
 
-        _wait(idle, 30, f"two idle nodes (logs in {self.root})")
+        _wait(idle, 120, f"two idle nodes (logs in {self.root})")
 
     def run(self, *command: str, check: bool = True) -> str:
         """Standard output of a client command such as squeue."""
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120)
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
