@@ -243,10 +243,19 @@ def one_line(error: BaseException) -> str:
 
 
 def unknown_key(key: str) -> str:
-    """What to say of a key that does not exist; the nearest one that does."""
-    fields = list(config.Config.__dataclass_fields__)
-    near = difflib.get_close_matches(key, fields, n=1)
-    return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "; see --help")
+    """What to say of a key that does not exist: the nearest one that does, or how to add it."""
+    known = config.Config.__dataclass_fields__
+    group, dot, inner = key.rpartition(".")
+    if dot and (top := group.partition(".")[0]) in known:
+        parts = getattr(known[top].type, "__dataclass_fields__", None)
+        if parts is None:  # a group whose package checks it: a mapping may take a new name
+            return f"{key}: conf/{top} does not name it; if it is right, write +{key}=..."
+        known, key, prefix = parts, inner, f"{group}."
+    else:
+        prefix = ""
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {prefix}{near[0]}?" if near else "see --help"
+    return f"{prefix}{key}: no such key; {hint}"
 
 
 def first_line(error: BaseException) -> str:
