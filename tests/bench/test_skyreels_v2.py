@@ -275,6 +275,11 @@ def test_the_published_windows(seconds: float, name: str, sections: int, count: 
     assert plan.tokens_per_section == [window] * sections
 
 
+def test_windows_longer_than_any_published_one_are_untrained() -> None:
+    assert skyreels_v2.CLIPS.untrained(parse("td_f5k1_g26")) == ()
+    assert skyreels_v2.CLIPS.untrained(parse("td_f5k1_g27")) == ("g27",)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
