@@ -20,7 +20,7 @@ from bench.distortion import psnr
 from reports.analysis import Analysis, Entrant
 from reports.contrasts import TRAITS, trait
 from reports.plots.figure import Plot
-from reports.plots.style import look
+from reports.plots.style import FAINT, look
 from reports.statistics import Estimate, estimate
 from reports.statistics.clusters import EMPTY, Floats
 
@@ -46,7 +46,7 @@ def codes(analysis: Analysis) -> Plot | None:
     figure = Figure(figsize=(10.5, 3.0 + 0.2 * len(families)), layout="constrained")
     panels = figure.subplots(1, 2 + len(drifts), squeeze=False)[0]
     numbers = sorted({k for family in families for k, _ in family.members})
-    infinity = 4 * numbers[-1]
+    at = {float(k): float(place) for place, k in enumerate(numbers)} | {np.inf: len(numbers) + 0.3}
     best = max(
         (one.value for f in families for _, e in f.members if _finite(one := _psnr(analysis, e))),
         default=1.0,
@@ -54,19 +54,24 @@ def codes(analysis: Analysis) -> Plot | None:
     for place, family in enumerate(families):
         plain = family.plain
         unchanged = None if plain is None else replace(EMPTY, value=HEADROOM * best)
-        _line(panels[0], place, family, infinity, lambda e: _psnr(analysis, e), unchanged)
-        _line(panels[1], place, family, infinity, lambda e: _colours(analysis, e), None)
+        _line(panels[0], place, family, at, lambda e: _psnr(analysis, e), unchanged)
+        _line(panels[1], place, family, at, lambda e: _colours(analysis, e), None)
         for panel, column in zip(panels[2:], drifts, strict=True):
             found = None if plain is None else analysis.estimate(plain, column)
-            _line(
-                panel, place, family, infinity, lambda e, c=column: analysis.estimate(e, c), found
-            )
-    _axes(panels, numbers, infinity, any(family.plain for family in families))
+            _line(panel, place, family, at, lambda e, c=column: analysis.estimate(e, c), found)
+    if not any(family.plain for family in families):
+        del at[np.inf]
+    else:
+        beside = at[np.inf] - 0.2, HEADROOM * best
+        panels[0].annotate("unchanged", beside, ha="right", va="center", color=FAINT, fontsize=8)
+    _axes(panels, at)
     panels[0].set_title("History after coding")
     panels[0].set_ylabel("PSNR, dB")
     panels[1].set_title("Colours in history")
     panels[1].set_yscale("log", base=2)
-    panels[1].plot(numbers, numbers, color="#8a8a94", linewidth=0.8, zorder=1)
+    panels[1].set_yticks(numbers, [str(k) for k in numbers])
+    panels[1].minorticks_off()
+    panels[1].plot([at[float(k)] for k in numbers], numbers, color=FAINT, linewidth=0.8, zorder=1)
     for panel, column in zip(panels[2:], drifts, strict=True):
         panel.set_title(column.title)
         panel.set_ylim(bottom=0)
@@ -136,32 +141,34 @@ def _finite(one: Estimate) -> bool:
 
 
 def _line(
-    panel: Axes, place: int, family: Family, infinity: float, read: Any, plain: Estimate | None
+    panel: Axes,
+    place: int,
+    family: Family,
+    at: Mapping[float, float],
+    read: Any,
+    plain: Estimate | None,
 ) -> None:
     """One family's values over K, and where it stands without +D."""
     drawn = look(place)
-    points = [(float(k), read(entrant)) for k, entrant in family.members]
+    points = [(at[float(k)], read(entrant)) for k, entrant in family.members]
     points = [(k, one) for k, one in points if _finite(one)]
     style: dict[str, Any] = {"color": drawn.colour, "marker": drawn.marker}
     x, y = [k for k, _ in points], [one.value for _, one in points]
     panel.plot(x, y, linestyle=drawn.line, label=family.name, **style)
     if plain is not None and _finite(plain):
         if points:
-            ends = [x[-1], infinity], [y[-1], plain.value]
+            ends = [x[-1], at[np.inf]], [y[-1], plain.value]
             panel.plot(*ends, color=drawn.colour, linewidth=0.8, linestyle=(0, (1, 2)))
-        panel.plot([infinity], [plain.value], linestyle="none", markerfacecolor="none", **style)
-        points.append((infinity, plain))
+        panel.plot([at[np.inf]], [plain.value], linestyle="none", markerfacecolor="none", **style)
+        points.append((at[np.inf], plain))
     for k, one in points:
         if np.isfinite(one.low) and np.isfinite(one.high):
             panel.plot([k, k], [one.low, one.high], color=drawn.colour, linewidth=1, alpha=0.6)
 
 
-def _axes(panels: Any, numbers: list[int], infinity: int, plain: bool) -> None:
-    """K on a logarithmic axis, with infinity at its right end."""
+def _axes(panels: Any, at: Mapping[float, float]) -> None:
+    """Numbers of codes side by side, infinity at the right end."""
     for panel in panels:
-        panel.set_xscale("log", base=2)
-        ticks = [*numbers, *([infinity] if plain else [])]
-        shown = [*map(str, numbers), *(["∞"] if plain else [])]
-        panel.set_xticks(ticks, shown)
-        panel.minorticks_off()
+        panel.set_xticks(list(at.values()), [f"{k:g}" if np.isfinite(k) else "∞" for k in at])
+        panel.set_xlim(-0.3, max(at.values()) + 0.3)
         panel.set_xlabel("codes K")
