@@ -18,10 +18,11 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+# All parts run, whatever one of them finds; the status says whether all claims held.
 bench: $(READY)
-	$(BIN)/python -m bench.speed
-	$(BIN)/python -m reports.speed
-	$(BIN)/python -m metrics.speed
+	@held=0; for part in bench.speed reports.speed metrics.speed "metrics.speed --set paper"; do \
+		echo "python -m $$part"; $(BIN)/python -m $$part || held=1; echo; \
+	done; exit $$held
 
 validity: $(READY)
 	$(BIN)/python -m metrics.validity

@@ -8,24 +8,27 @@ docs/metrics.md are written from this.
 
     python -m metrics.validity            all ladders
     python -m metrics.validity blur cast  these ladders only; the page keeps the others' rows
+    python -m metrics.validity --clips walk.mp4 street.jpg
+                                          on one's own clips and photographs
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from metrics import damage, registry
+from metrics import damage, registry, weights
 from metrics.base import Chunk, Frames, Metric, ScoringContext, VideoInfo
 from metrics.catalogue import SPECS
 from metrics.drift import FRACTION, segment_length
 from metrics.errors import MetricError
 from metrics.stream import Video
+from metrics.weights import PyPI, Weight
 
 ROOT = Path(__file__).parents[1]
 MEDIA = ROOT / "tests" / "media"
@@ -42,6 +45,33 @@ FRAMES = 32
 SIDE = 320
 """Pixels that a clip's longer side is reduced to: ladders are many, and the damages' levels are in
 pixels of such a frame."""
+
+
+PHOTOGRAPH = weights.register(
+    Weight(
+        "street-photograph",
+        "street_photograph.jpg",
+        PyPI(
+            "ultralytics==8.3.0",
+            "ultralytics/assets/bus.jpg",
+            "3137c4921c18c8ddf610f64f1badc2dad2a9fd182e10218c2bbb29caee308b9e",
+        ),
+        "AGPL-3.0 (package); looked at, never passed on",
+        "c02019c4979c191eb739ddd944445ef408dad5679acab6fd520ef9d434bfbc63",
+    )
+)
+"""People on a street with their hands in view, which no clip of the repository shows."""
+
+STREET = "street"
+"""The clip that is a pan over a part of `PHOTOGRAPH`."""
+
+BOTH_HANDS = (205, 380, 505, 880)
+"""That part: left, top, right, bottom in pixels, around the person both of whose hands show. The
+others fold their arms or stand half outside, and a hand that is not in view cannot go missing."""
+
+PAN_FPS = 8.0
+PAN_WINDOW = 0.9
+"""The share of a photograph's width and height that a pan shows at a time."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +120,15 @@ LADDERS = (
         "opacity",
         clips=("single_face", "carphone_pristine"),
         uses_reference=True,
+    ),
+    Ladder(
+        "missing hand",
+        "anatomy",
+        "blaze-landmarks",
+        (0, 0.2, 0.4, 0.6, 0.8, 1),
+        "size",
+        clips=(STREET,),
+        frames=16,
     ),
 )
 
@@ -156,12 +195,35 @@ def spearman(levels: Sequence[float], values: Sequence[float]) -> float:
 
 @cache
 def clip_frames(clip: str, count: int) -> tuple[Frames, float]:
-    """The first frames of a clip (a name in tests/media, or a path) and its frames per second."""
+    """The first frames of a clip and its frames per second.
+
+    Args:
+        clip: a name in tests/media, `STREET`, or a path; a photograph becomes a pan over it.
+        count: frames.
+    """
+    if clip == STREET:
+        return pan(weights.get(PHOTOGRAPH.name), count, BOTH_HANDS), PAN_FPS
     path = Path(clip) if Path(clip).suffix else MEDIA / f"{clip}.mp4"
+    if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+        return pan(path, count), PAN_FPS
     with Video(path) as video:
         frames = np.concatenate([chunk.frames for chunk in video.chunks(16)])[:count]
         fps = video.info.fps
     return np.stack([_reduced(frame) for frame in frames]), fps
+
+
+def pan(photograph: Path, count: int, part: tuple[int, int, int, int] | None = None) -> Frames:
+    """A window that moves over a photograph, or a part of it, from top left to bottom right."""
+    from PIL import Image
+
+    with Image.open(photograph) as image:
+        picture = np.asarray(image.convert("RGB").crop(part), dtype=np.uint8)
+    height, width = (round(side * PAN_WINDOW) for side in picture.shape[:2])
+    ways = [(at / max(1, count - 1)) * (1 - PAN_WINDOW) for at in range(count)]
+    corners = [(round(way * picture.shape[0]), round(way * picture.shape[1])) for way in ways]
+    return np.stack(
+        [_reduced(picture[top : top + height, left : left + width]) for top, left in corners]
+    )
 
 
 def _reduced(frame: Frames) -> Frames:
@@ -332,22 +394,18 @@ def main(arguments: list[str]) -> int:
     """Climb the ladders; the exit status says whether all of them hold."""
     parser = argparse.ArgumentParser(prog="python -m metrics.validity")
     parser.add_argument("ladders", nargs="*", help="names, or parts of names; all without")
-    parser.add_argument("--hands", help="a clip with visible hands, for the missing-hand ladder")
+    parser.add_argument(
+        "--clips", nargs="+", help="videos and photographs instead of the page's clips"
+    )
     chosen = parser.parse_args(arguments)
     ladders = [
-        ladder
+        ladder if chosen.clips is None else replace(ladder, clips=tuple(chosen.clips))
         for ladder in LADDERS
         if not chosen.ladders or any(word in ladder.name for word in chosen.ladders)
     ]
-    if chosen.hands:
-        levels = (0, 0.25, 0.5, 0.75, 1)
-        ladders.append(
-            Ladder(
-                "missing hand", "anatomy", "blaze-landmarks", levels, "size", clips=(chosen.hands,)
-            )
-        )
     found = climbs(ladders)
-    write(found)
+    if chosen.clips is None:
+        write(found)
     return 0 if all(one.holds for one in found) else 1
 
 
