@@ -95,10 +95,13 @@ def dtype_name(key: str, name: str, device: str) -> str:
 
 
 def place(pipe: Any, offload: str, device: str) -> None:
-    """Put a pipeline's components on the device, all at once or as they are needed."""
-    if offload == "model":
-        pipe.enable_model_cpu_offload(device=device)
-    elif offload == "sequential":
-        pipe.enable_sequential_cpu_offload(device=device)
-    else:
+    """Put a pipeline's components on the device, all at once or as they are needed.
+
+    On a CPU they are where they would be offloaded to.
+    """
+    if device == "cpu" or offload == "none":
         pipe.to(device)
+    elif offload == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    else:
+        pipe.enable_sequential_cpu_offload(device=device)
