@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from ablations.variant import parse
@@ -23,7 +24,8 @@ from bench.packing import KERNELS
 from bench.plan import Plan
 from bench.rollout import Rollout, rollout
 from bench.samplers import plan
-from tests.bench.tiny_checkpoint import picture
+from bench.variant import DELTAS
+from tests.bench.tiny_checkpoint import LATENT_CHANNELS, picture
 
 Make = Callable[..., Any]
 
@@ -262,6 +264,43 @@ def test_a_codebook_of_all_that_is_said_is_plain_sampling_to_the_last_bit(
     books = {str(len(every)): str(tmp_path / "all.safetensors")}
     lossless = framepack.build(options | {"guidance": 6.0, "codebooks": books})
     assert np.array_equal(make(lossless, FORWARD + "+D")[0], plain)
+
+
+def test_every_row_of_table_2_is_made_and_says_what_was_never_trained(
+    tiny: Path, tmp_path: Path
+) -> None:
+    preset = Path(__file__).parents[2] / "conf" / "ablation" / "alternatives.yaml"
+    asked = yaml.safe_load(preset.read_text(encoding="utf-8"))["variant"]
+    names = [name.replace("g9", "g2") for name in asked]  # shorter, as fast as a test must be
+    save_file({"codes": torch.randn(256, LATENT_CHANNELS)}, tmp_path / "256.safetensors")
+    options: dict[str, Any] = {"checkpoint": str(tiny), "device": "cpu", "steps": 1}
+    books = {"256": str(tmp_path / "256.safetensors")}
+    generator = framepack.build(options | {"codebooks": books})
+    videos, untrained = {}, {}
+    for name in names:
+        videos[name], record = make(generator, name, 2)
+        untrained[name] = set(record["untrained"])
+    same: dict[bytes, list[str]] = {}
+    for name, video in videos.items():
+        same.setdefault(video.tobytes(), []).append(name.split("+delta-")[-1])
+    # Without their deltas, settings that differ in training alone are one.
+    assert [group for group in same.values() if len(group) > 1] == [
+        ["window+missing-drop", "forcing-random+missing-drop"],
+        ["forcing-random+forcing-0.1+missing-drop", "forcing-0.1+forcing-0.1+missing-drop"],
+    ]
+    assert all(
+        (f"delta-{delta}" in untrained[name]) == (f"+delta-{delta}+" in f"{name}+")
+        for name in names
+        for delta in DELTAS
+    )
+    for word, what in (
+        ("attention-causal", "causal"),
+        ("+forcing", "forcing"),
+        ("history_guidance", "guidance"),
+        ("+D256", "+D"),
+    ):
+        assert all((what in untrained[name]) == (word in name) for name in names)
+    assert not untrained["td_f16k4f2k2f1k1_g2"]
 
 
 def test_forcing_ties_historys_noise_to_the_diffusion_step(
