@@ -11,6 +11,7 @@ from typing import Literal
 from pandas import CategoricalDtype
 
 from bench.errors import UserError
+from bench.files import sweep
 from reports.analysis import Analysis, analyse
 from reports.results import load
 from reports.tables import Table, all_tables
@@ -67,8 +68,9 @@ def write(
     results = load(*paths, votes=votes)
     analysis = analyse(results, baseline=baseline, question=question)
     folder = Path(out) if out is not None else paths[0] / "report"
-    for part in ("tables", "plots"):
+    for part in (".", "tables", "plots"):
         (folder / part).mkdir(parents=True, exist_ok=True)
+        sweep(folder / part)  # what a killed report was writing
     tidy = _begin(_write_parquet, analysis, folder / PARQUET) if parquet else None
     tables = all_tables(analysis)
     files = [path for table in tables.values() for path in write_table(table, folder / "tables")]

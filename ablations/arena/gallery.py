@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ablations.arena import neutral
 from bench.errors import UserError
+from bench.files import sweep
 from bench.study import Cell, Study
 
 FORM = "1"
@@ -94,6 +95,8 @@ def prepare(
     opened = Study.open(study)
     found = _find(opened)
     folder = study / ".arena" / "clips"
+    for place in (folder, study / ".arena" / "images"):
+        sweep(place)  # what a killed arena was copying
     keys = sorted(found.scenes)
     jobs = [(scene, cell, digest) for scene in keys for cell, digest in found.cells[scene]]
     if jobs:

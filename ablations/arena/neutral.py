@@ -9,7 +9,6 @@ anything a phone may not play is encoded at a quality where the loss is not seen
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +19,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from bench.files import replacing
+from bench.files import replacing, temporary_path
 
 _NO_NAMES = {"movflags": "+faststart", "fflags": "+bitexact", "empty_hdlr_name": "1"}
 _DROP_SEI = "filter_units=remove_types=6"
@@ -118,8 +117,8 @@ def _encode(
 ) -> None:
     """Encode to a file of its own first: x264 signs its name, and the remux takes that out."""
     rate = stream.average_rate or Fraction(30)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        signed = Path(folder) / "signed.mp4"
+    signed = temporary_path(path)
+    try:
         with av.open(str(signed), "w", format="mp4") as out:
             copy = out.add_stream("libx264", rate=rate, options=dict(_NEAR_LOSSLESS))
             # H.264 in 4:2:0 wants even sides.
@@ -136,6 +135,8 @@ def _encode(
             out.mux(copy.encode(None))
         with av.open(str(signed)) as encoded:
             _remux(encoded, encoded.streams.video[0], path)
+    finally:
+        signed.unlink(missing_ok=True)
 
 
 def _as_is(frame: VideoFrame) -> VideoFrame:
