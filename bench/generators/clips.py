@@ -141,7 +141,7 @@ class Clips:
         self.check(variant)
         self.check_size(height, width)
         if end_image and not self.end:
-            raise UserError(f"{variant.name}: generator {self.kind} takes no end image")
+            raise no_end_image(variant, self.kind)
         made = variant.section
         count = sections or section_count(seconds or 0.0, made, fps, self.temporal)
         latents = count * made + 1
@@ -182,3 +182,11 @@ class Clips:
             contexts=tuple(contexts),
             target_tokens=made * tokens,
         )
+
+
+def no_end_image(variant: Variant, kind: str) -> UserError:
+    """What to say of a prompt with an end image to a kind of generator that takes none."""
+    return UserError(
+        f"{variant.name}: generator {kind} takes no end image; leave prompts with one out "
+        "(prompts.ids), or use wan_flf2v or FramePack's inverted sampling"
+    )

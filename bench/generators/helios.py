@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 from bench import samplers
 from bench.errors import UserError
 from bench.generators.base import Settings
-from bench.generators.clips import Clips
+from bench.generators.clips import Clips, no_end_image
 from bench.generators.options import read
 from bench.generators.piped import Config as PipedConfig
 from bench.generators.piped import Source
@@ -95,7 +95,7 @@ def plan(
     """
     check(variant)
     if end_image:
-        raise UserError(f"{variant.name}: generator {KIND} takes no end image")
+        raise no_end_image(variant, KIND)
     made = variant.section
     if sections is None:
         sections = max(round((seconds or 0.0) * fps / ((made - 1) * TEMPORAL + 1)), 1)

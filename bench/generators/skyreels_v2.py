@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from bench.errors import UserError
-from bench.generators.clips import FULL, Clips
+from bench.generators.clips import FULL, Clips, no_end_image
 from bench.generators.options import read
 from bench.generators.piped import Config as PipedConfig
 from bench.generators.piped import Source
@@ -77,7 +77,7 @@ def plan(
     check(variant)
     CLIPS.check_size(height, width)
     if end_image:
-        raise UserError(f"{variant.name}: generator {KIND} takes no end image")
+        raise no_end_image(variant, KIND)
     overlap, made = variant.packing.history, variant.section
     if sections is None:
         latents = (seconds or 0.0) * fps / CLIPS.temporal

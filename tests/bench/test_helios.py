@@ -255,6 +255,12 @@ def test_a_size_that_does_not_divide_is_one_line() -> None:
         helios.plan(parse(SMALL), height=40, width=64, sections=1)
 
 
+def test_an_end_image_is_one_line() -> None:
+    asked: dict[str, Any] = {"height": 16, "width": 32, "sections": 1, "end_image": True}
+    with pytest.raises(UserError, match="helios takes no end image; leave prompts with one out"):
+        helios.plan(parse(SMALL), **asked)
+
+
 def test_a_missing_package_is_named_in_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

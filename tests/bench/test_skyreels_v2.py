@@ -317,6 +317,14 @@ def test_causal_blocks_are_no_option_of_framepack() -> None:
         )
 
 
+def test_an_end_image_is_one_line() -> None:
+    asked: dict[str, Any] = {"height": 16, "width": 32, "sections": 1, "end_image": True}
+    with pytest.raises(
+        UserError, match="skyreels_v2 takes no end image; leave prompts with one out"
+    ):
+        skyreels_v2.plan(parse("td_f1k1_g2"), **asked)
+
+
 def test_a_missing_package_is_named_in_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
