@@ -143,7 +143,20 @@ class Slurm:
 
     def wait_for_jobs(self, seconds: float) -> None:
         """Returns when no job is queued or running."""
-        _wait(lambda: not self.run("squeue", "-h").strip(), seconds, "an empty queue")
+        _wait(self._idle, seconds, "an empty queue")
+
+    def _idle(self) -> bool:
+        """Whether the queue is empty; does what an administrator does with jobs that are held.
+
+        A job that SLURM starts again on a node before the node has cleaned up behind its first run
+        is held, and the node drained: "launch failed requeued held".
+        """
+        queued = self.run("squeue", "-h", "--array", "--format=%i %r").splitlines()
+        for job in [line.split()[0] for line in queued if "held" in line]:
+            for name in NODES:
+                self.run("scontrol", "update", f"nodename={name}", "state=resume", check=False)
+            self.run("scontrol", "release", job, check=False)
+        return not queued
 
     def completed(self) -> list[dict[str, str]]:
         """What SLURM wrote of every finished job: JobId, JobState, ExitCode, ..."""
