@@ -62,6 +62,18 @@ def test_one_cell_has_no_interval_and_nothing_to_compare(tmp_path: Path) -> None
     assert "differences" not in all_tables(analysis)
 
 
+def test_of_variants_that_move_as_much_none_is_said_to_move_most_alone(tmp_path: Path) -> None:
+    def rows(record: CellRecord, found: Rows) -> Rows:
+        value = 0.5 if record.variant == INVERTED else 1.0
+        return [{**row, "value": value} for row in found]
+
+    study = plant(
+        tmp_path / "s", FOUR, prompts=2, seeds=1, metrics=["dynamic"], rows=rows, curves=False
+    )
+    told = list(findings(analyse(reports.load(study.path))))
+    assert any("moves most, as do 2 more: Dynamic 100.00" in sentence for sentence in told)
+
+
 def test_half_failed_is_counted_and_every_failure_listed(tmp_path: Path) -> None:
     def change(record: CellRecord) -> CellRecord | None:
         if int(record.prompt_id[-1]) % 2:
