@@ -67,7 +67,7 @@ class LTX(Looped):
         if self.pipe.scheduler.config.get("use_dynamic_shifting"):
             raise UserError(
                 f"generator.checkpoint: {config.checkpoint}: its scheduler shifts by the clip's "
-                "size, which LTXConditionPipeline cannot; Lightricks/LTX-Video-0.9.5 and later can"
+                "size, which LTXConditionPipeline cannot; take Lightricks/LTX-Video-0.9.5"
             )
 
     def call(self, clip: Clip) -> Any:
