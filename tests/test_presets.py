@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from ablations.chosen import variants
@@ -20,6 +21,7 @@ PRESETS = sorted(path.stem for path in (ROOT / "conf" / "ablation").glob("*.yaml
 
 def composed(*overrides: str) -> dict[str, Any]:
     config.register()
+    GlobalHydra.instance().clear()  # a command line that ran in this process leaves its own
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("config", [*overrides])
     values = OmegaConf.to_container(cfg, resolve=True)

@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bench.codebook import digest as codes_digest
 from bench.errors import UserError
 from bench.generators.base import ContextFrames
 from bench.generators.checkpoint import digest
@@ -120,9 +121,12 @@ class Trainer:
         self.store = LatentStore(checkpoint, recipe.clips, recipe.latents, folder=folder)
         self.held = LatentStore(checkpoint, recipe.held_out, recipe.latents, HELD_OUT)
         self.codes: list[Tensor] = []
+        self.codebooks: list[str] = []
         if self.delta.history == "discrete":
             scale = float(self.store.pipeline.vae.config.scaling_factor)
-            self.codes = [self._codes(k, codebooks or {}) / scale for k in recipe.codes]
+            books = [self._codes(k, codebooks or {}) for k in recipe.codes]
+            self.codes = [codes / scale for codes in books]
+            self.codebooks = [codes_digest(codes) for codes in books]
 
     def _codes(self, k: int, codebooks: Mapping[int, Path]) -> Tensor:
         path = codebooks.get(k, CHECKPOINT.parent / "codebooks" / f"codes-{k}.safetensors")
@@ -289,6 +293,7 @@ def run(
         "delta": asdict(trainer.delta),
         "recipe": asdict(recipe) | {"steps": steps},
         "base": about["base"],
+        "codebooks": trainer.codebooks,
         "parameters": sum(p.numel() for f in trainer.factors.values() for p in f.parameters()),
         "seconds": round(seconds, 1),
         "held_out_before": before,
