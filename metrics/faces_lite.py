@@ -6,6 +6,7 @@ cosine to the reference, Identity rate the share of faces whose cosine is at lea
 network one person's faces lie at 0.65 to 0.70, other people's below 0.23.)
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from metrics.base import (
     VideoInfo,
 )
 from metrics.face_tracks import SAME_PERSON, Face, identity_readings
-from metrics.forward import Forwards, read_state, ready
+from metrics.forward import Forwards, read_state, ready, side_by_side
 
 if TYPE_CHECKING:
     import torch
@@ -56,20 +57,23 @@ Rows = npt.NDArray[np.float32]
 """Detections [n, 15]: x, y, width, height, five points (x, y), score; in pixels of the frame."""
 
 
+_loading = threading.Lock()
+"""OpenCV's log level is the whole process's."""
+
+
 class FaceDetector:
-    """YuNet (Wu et al., 2023) by OpenCV; one object a measurement, for it keeps buffers."""
+    """YuNet (Wu et al., 2023) by OpenCV; each thread has a network, for they keep buffers."""
 
     def __init__(self) -> None:
-        import cv2
+        self._path = str(weights.get("yunet"))
+        self._mine = threading.local()
 
-        path = str(weights.get("yunet"))
-        # OpenCV 5 warns of a choice that nobody made.
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        try:
-            self._net = cv2.FaceDetectorYN.create(path, "", (320, 320), DETECTION_SCORE, 0.3, 200)
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+    @property
+    def _net(self) -> Any:
+        """This thread's network."""
+        if not hasattr(self._mine, "net"):
+            self._mine.net = _yunet(self._path)
+        return self._mine.net
 
     def __call__(self, frame: Frames) -> Rows:
         """The faces of a frame uint8 [height, width, 3], best first, at most ten."""
@@ -84,14 +88,28 @@ class FaceDetector:
         # The network halves its input five times.
         right, below = -size[0] % 32, -size[1] % 32
         bgr = cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        self._net.setInputSize((size[0] + right, size[1] + below))
-        _, found = self._net.detect(bgr)
+        net = self._net
+        net.setInputSize((size[0] + right, size[1] + below))
+        _, found = net.detect(bgr)
         if found is None or len(found) == 0:
             return np.zeros((0, 15), dtype=np.float32)
         rows = np.asarray(found, dtype=np.float32).copy()
         rows[:, :14] /= scale
         rows = rows[np.minimum(rows[:, 2], rows[:, 3]) >= SMALLEST_FACE]
         return rows[np.argsort(-rows[:, 14], kind="stable")][:MOST_FACES]
+
+
+def _yunet(path: str) -> Any:
+    import cv2
+
+    with _loading:
+        # OpenCV 5 warns of a choice that nobody made.
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        try:
+            return cv2.FaceDetectorYN.create(path, "", (320, 320), DETECTION_SCORE, 0.3, 200)
+        finally:
+            cv2.utils.logging.setLogLevel(level)
 
 
 def aligned(frame: Frames, points: npt.NDArray[np.float32]) -> Frames:
@@ -180,7 +198,7 @@ class _Likeness(Measurement):
         return faces + [_face(*each) for each in forwards.rest()]
 
     def update(self, chunk: Chunk) -> None:
-        found = chunk.shared("yunet", lambda frames: [self._detector(frame) for frame in frames])
+        found = chunk.shared("yunet", lambda frames: side_by_side(self._detector, frames))
         for offset, (frame, rows) in enumerate(zip(chunk.frames, found, strict=True)):
             self._faces.append([])
             for row in rows:

@@ -10,7 +10,7 @@ cores (`in_parallel`); their answers still come back in order, and so no score k
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from threading import local
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Key = TypeVar("Key")
+T = TypeVar("T")
+Answer = TypeVar("Answer")
 
 Item = npt.NDArray[Any]
 """What one forward gets of one frame, pair or crop."""
@@ -45,6 +47,12 @@ _thread = local()
 def in_parallel(workers: Executor | None) -> None:
     """From now on forwards put by this thread run on the workers; None: in this thread."""
     _thread.workers = workers
+
+
+def side_by_side(work: Callable[[T], Answer], items: Iterable[T]) -> list[Answer]:
+    """`work` of every item, in order; on the workers where this thread has some."""
+    workers: Executor | None = getattr(_thread, "workers", None)
+    return list(map(work, items) if workers is None else workers.map(work, items))
 
 
 class Forwards(Generic[Key]):

@@ -151,8 +151,8 @@ def run(
 ) -> None:
     """Give every chunk to every run, and finish them. While one chunk is measured the next is
     decoded, and on a CPU the networks of all metrics have the cores between them."""
-    cores = os.cpu_count() or 1
-    threads = threads or max(1, min(len(runs), cores))
+    cores = threads or usable_cores()
+    threads = max(1, min(len(runs), cores))
     workers = min(cores, AT_ONCE)
     stream = iter(chunks)
     with (
@@ -173,6 +173,13 @@ def run(
                     pass
             for _ in pool.map(MetricRun.settle, runs):
                 pass
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: a cluster's job often has some of its machine's only."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

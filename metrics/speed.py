@@ -32,6 +32,7 @@ import numpy as np
 from metrics.base import Chunk, Frames, Groups, Metric, ScoringContext, VideoInfo
 from metrics.drift import segment_length
 from metrics.errors import MetricError
+from metrics.one_pass import usable_cores
 from metrics.score import Job, Scorer
 from metrics.sets import load
 from metrics.stream import Video
@@ -212,8 +213,7 @@ class Pair:
 
 
 def times(scorer: Scorer, video: Path, pairs: int) -> list[Pair]:
-    """Time both ways, in turn, after one untimed run that loads what is loaded once."""
-    scorer.score(Job(video, video.parent))
+    """Time both ways, in turn; what is loaded once has been loaded (by counting decodes)."""
     found = []
     for number in range(pairs):
         begun = Clock()
@@ -242,7 +242,7 @@ def machine() -> str:
     import torch
 
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    return f"{os.cpu_count()} cores, torch {torch.get_num_threads()} threads, load {load}"
+    return f"{usable_cores()} cores, torch {torch.get_num_threads()} threads, load {load}"
 
 
 def memory_claim(backends: Sequence[str], fps: float, width: int, folder: Path) -> bool:
