@@ -275,7 +275,7 @@ class Sweep:
             **common,
         }
         if not worker.held(cell.work("generate")):
-            self.display.note(f"{cell.key.path}: dropped, another process has taken it over")
+            self._drop(cell)
             return
         try:
             if isinstance(result, Exception):
@@ -288,11 +288,18 @@ class Sweep:
             (cell.folder / "preview.mp4").unlink(missing_ok=True)
             placed = cell.write(CellRecord(status="done", **fields))
         except Exception as error:
-            self._fail(batch, cell, error, {**basics, **_ending(started)})
+            if worker.held(cell.work("generate")):
+                self._fail(batch, cell, error, {**basics, **_ending(started)})
+            else:
+                self._drop(cell)  # who took it over has removed our temporary file
             return
         if placed:
             self.outcome.made += 1
             self.display.made(cell.key)
+
+    def _drop(self, cell: Cell) -> None:
+        """Leave a cell to who thought us dead and works on it now."""
+        self.display.note(f"{cell.key.path}: dropped, another process has taken it over")
 
     def _fail(self, batch: Batch, cell: Cell, error: Exception, fields: Mapping[str, Any]) -> None:
         """Store a failure; a full disk ends the sweep."""

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import sweep as sweep_module
+from bench.claims import file_name
 from bench.signals import Stop, Stopped
 from bench.stages.generate import causes, settle
 from bench.study import Study
@@ -260,6 +261,34 @@ def test_a_cell_that_takes_longer_than_the_warning_allows_is_dropped(tmp_path: P
         sweep(study, work, lambda: Signalled(signal.SIGUSR1, 1), Stop(grace=5))
     assert videos(study.path) == {}
     assert not (study.path / "claims").exists()
+
+
+def test_a_worker_that_is_taken_for_dead_while_it_writes_leaves_the_cell_to_the_other(
+    tmp_path: Path,
+) -> None:
+    study = Study.create(tmp_path / "study")
+    (work,) = work_of(study, 1, 1, seeds=[0])[:1]
+    name = work.cells[0].work("generate")
+
+    with study.worker(lease=30) as other:
+
+        class Slow(Noise):
+            def make(
+                self, variant: Variant, requests: Sequence[Request], on_section: OnSection
+            ) -> Sequence[Made | Exception]:
+                return [Made(self.frames(variant, requests[0]), {})]
+
+            def frames(self, variant: Variant, request: Request) -> Iterator[Any]:
+                yield self.video(variant, request, 1)
+                claim, silent = study.path / "claims" / f"{file_name(name)}@1", time.time() - 31
+                os.utime(claim, (silent, silent))
+                while not other.claim([name]):  # a heartbeat came in between
+                    os.utime(claim, (silent, silent))
+
+        outcome = sweep(study, [work], Slow)
+        assert (outcome.made, outcome.failed) == (0, {})
+        assert work.cells[0].status is None
+        assert list(work.cells[0].folder.iterdir()) == []
 
 
 def test_a_finished_study_is_rid_of_what_its_last_worker_left(tmp_path: Path) -> None:
