@@ -61,7 +61,7 @@ def run(
     if alone:
         print(f"study={study.path}: {missing} of {len(cells)} cells to make", flush=True)
     stop = stop or Stop(cfg["time_limit"], cfg["cluster"]["grace"])
-    about = {"worker": str(cfg["worker"]), **_job()}
+    about = about_us(cfg)
     build = maker(cfg, variants, suite.prompts, shapes(cfg["video"]))
     outcome = Outcome()
     try:
@@ -243,7 +243,8 @@ def _interrupted(study: Study, cells: Sequence[Cell], reason: BaseException) -> 
           "run the same command to continue", flush=True)  # fmt: skip
 
 
-def _job() -> dict[str, str]:
+def about_us(cfg: Mapping[str, Any]) -> dict[str, str]:
     """What others should know of this process besides its machine."""
     keys = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
-    return {key.lower(): os.environ[key] for key in keys if key in os.environ}
+    job = {key.lower(): os.environ[key] for key in keys if key in os.environ}
+    return {"worker": str(cfg["worker"]), **job}

@@ -7,7 +7,7 @@ from typing import Any
 from bench.claims import Worker
 from bench.errors import UserError
 from bench.signals import Stop, Stopped
-from bench.stages.generate import AGAIN, FAILED, INTERRUPTED, OK
+from bench.stages.generate import AGAIN, FAILED, INTERRUPTED, OK, about_us
 from bench.study import Cell, Study
 from bench.sweep import POLL
 
@@ -59,7 +59,7 @@ def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
     try:
         with (
             stop.listening(),
-            study.worker(cfg["claims"]["lease"]) as worker,
+            study.worker(cfg["claims"]["lease"], about_us(cfg)) as worker,
         ):
             jobs = (job(cell) for cell in _claimed(cells, worker, stop, wait=cfg["claims"]["wait"]))
             tally = score_many(jobs, cfg["metrics"], on_job=told, **options)
