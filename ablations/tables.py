@@ -32,8 +32,11 @@ BLOCKS = (
 )
 """In the paper's order: from the sampler that drifts most to the one that drifts least."""
 
-WINDOW = re.compile(r"f(?!1k1$)\d+k1")
+WINDOW = re.compile(r"f(?!1k1$)(\d+)k1")
 """The packing of the alternatives' base: more than one frame, all at full length."""
+
+FULL = 1000
+"""A window of so many latent frames, two minutes, forgets nothing of the videos made here."""
 
 _PLACE = {block.id: place for place, block in enumerate(BLOCKS)}
 
@@ -59,8 +62,9 @@ def method_of(sampler: str, packing: str, options: Mapping[str, Any]) -> str:
         return f"Noisy history, σ {chosen['noise']:g}"
     if "history_guidance" in chosen:
         return "History guidance"
-    if WINDOW.fullmatch(packing):
-        return {"f1": "Anchor frames", "vanilla": "Sliding window"}.get(sampler, "")
+    if window := WINDOW.fullmatch(packing):
+        full = "Full history" if int(window[1]) >= FULL else "Sliding window"
+        return {"f1": "Anchor frames", "vanilla": full}.get(sampler, "")
     return str(chosen.get("method", "")).replace("packed", "")
 
 

@@ -30,6 +30,7 @@ def test_other_methods_are_alternatives_and_stand_last() -> None:
         ("f1k1_x_g9_f1k1f2k2f16k4_td+steps-4", ""),
         ("td_f16k4f2k2f1k1_g9+D256+delta-discrete", ""),
         ("td_f16k1_g9+delta-window+missing-drop", "Sliding window"),
+        ("td_f9999k1_g9+missing-drop", "Full history"),
         ("f1k1_x_td_f16k1_g9+missing-drop", "Anchor frames"),
         ("td_f1k1_g9+method-repeat", "Repeating image-to-video"),
         ("td_f16k1_g9+attention-causal+delta-causal", "Causal attention"),

@@ -1,6 +1,7 @@
 """A published study can be made again byte for byte, and says nothing of machines."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from tests.test_presets import composed
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Two variants × three prompts in batches of two, by a random pocket model, scored."""
+    import torch
+
     from bench.pocket.components import build_random
     from bench.stages import generate, score
 
+    threads = torch.get_num_threads()  # the study asks for one, for all of this process
     root = tmp_path_factory.mktemp("published")
     small: dict[str, Any] = {"num_attention_heads": 1, "num_layers": 1, "num_single_layers": 1}
     checkpoint = build_random(root / "checkpoint", **small)
@@ -42,7 +46,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert generate.run(cfg, variants(cfg)) == 0
     assert score.run(cfg) == 0
     assert publish([str(root / "study"), str(root / "findings"), "--filmstrips", "1"]) == 0
-    return root / "findings"
+    yield root / "findings"
+    torch.set_num_threads(threads)
 
 
 def test_a_published_study_has_scores_tables_plots_and_no_videos(published: Path) -> None:
