@@ -304,6 +304,10 @@ def main() -> None:
     config.register()
     outcomes.clear()
     sys.argv = expanded(sys.argv)
+    if "hydra/launcher=slurm" in sys.argv:
+        # Its jobs are unpickled elsewhere: they find our packages from any folder this way.
+        there = [str(CONF.parent), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, there))
     command: Any = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)
     try:
         command()

@@ -160,6 +160,19 @@ def test_a_pocket_study_is_generated_and_scored_by_jobs_and_reported(
     assert (study / "report" / "index.html").exists()
 
 
+def test_hydra_s_launcher_runs_a_study_from_any_folder(
+    slurm: Slurm, work: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [word for word in work if not word.startswith("cluster.")]
+    small = ["stage=plan", "study=study", "cluster.gpus=0", "cluster.memory=null"]
+    launched = [*small, "cluster.cpus=1", "hydra/launcher=slurm", "workers=2"]
+    done = run(ROOT / "run_bench.py", *words, *launched, env=slurm.env)
+    assert done.returncode == 0, done.stderr
+    printed = "".join(path.read_text() for path in tmp_path.glob("study/logs/**/*.out"))
+    assert printed.count("digest ") == 4  # two variants, two workers
+
+
 def test_cancelled_jobs_killed_workers_and_a_lost_node_lose_nothing(
     slurm: Slurm, work: list[str], serial: dict[str, bytes], tmp_path: Path
 ) -> None:
