@@ -6,6 +6,7 @@ iterations at full resolution, by torchvision, whose C_T_V1 weights are the port
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +78,17 @@ class SampledPairs(Measurement):
         return flow_readings(np.asarray(self._magnitudes), self._stride, self._limit)
 
 
+def with_own_correlation(network: "torch.nn.Module") -> "torch.nn.Module":
+    """The same network, weights shared, that can run beside itself.
+
+    torchvision's RAFT keeps a pair's correlation pyramid in the module from the first iteration to
+    the last: of two forwards at once, each would look up the other's.
+    """
+    own = copy(network)
+    own._modules = {**network._modules, "corr_block": copy(network._modules["corr_block"])}
+    return own
+
+
 class RaftLarge(Metric):
     """VBench's Dynamic and its magnitude in pixels."""
 
@@ -125,7 +137,7 @@ class RaftLarge(Metric):
                 frames = torch.from_numpy(pairs).to(device).permute(1, 0, 4, 2, 3).float()
                 # The margin is measured with the frame, as VBench does.
                 first, second = (F.pad(one, padding, mode="replicate") for one in frames)
-                flows = self.network(
+                flows = with_own_correlation(self.network)(
                     first / 255.0 * 2 - 1, second / 255.0 * 2 - 1, num_flow_updates=ITERATIONS
                 )[-1]
                 fields = flows.permute(0, 2, 3, 1).cpu().numpy()

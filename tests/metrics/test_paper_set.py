@@ -1,6 +1,7 @@
 """The set `paper` end to end on a short real clip, its networks small and random."""
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -10,6 +11,9 @@ import torch
 
 from metrics import registry, sets
 from metrics.anatomy import THRESHOLDS, VBench2Vit
+from metrics.base import Chunk, ScoringContext, VideoInfo
+from metrics.dynamic import RaftLarge
+from metrics.forward import in_parallel
 from metrics.score import Job, Scorer
 
 HERE = Path(__file__).parent
@@ -127,6 +131,26 @@ def test_every_metric_of_the_set_scores_a_real_clip_and_no_bit_depends_on_the_ch
     for metric in ("clarity", "motion", "semantic", "anatomy"):
         start, end = (scores.value(metric, part, "exact") for part in ("start", "end"))
         assert scores.value(metric, "drift", "exact") == pytest.approx(abs(start - end))
+
+
+def test_raft_runs_beside_itself(networks, monkeypatch):
+    monkeypatch.setattr("metrics.dynamic.ITERATIONS", 2)
+    metric = RaftLarge()
+    metric.network = networks["raft-large"]["network"]
+    frames = drawn.generator("raft").integers(0, 256, (13, 64, 64, 3), dtype=np.uint8)
+    video = VideoInfo(Path("clip"), len(frames), 8.0, 64, 64)
+
+    def magnitudes():
+        measurement = metric.begin(video, ScoringContext(device="cpu"))
+        measurement.update(Chunk(frames, 0))
+        return measurement.finish()[1].curve.values
+
+    alone = magnitudes()
+    with ThreadPoolExecutor(4) as workers:
+        in_parallel(workers)
+        together = magnitudes()
+        in_parallel(None)
+    np.testing.assert_array_equal(alone, together)
 
 
 def registry_metrics():
