@@ -91,10 +91,12 @@ def peak_memory(video: Path, backends: Sequence[str]) -> int:
         [sys.executable, "-c", program, str(video)],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         cwd=Path(__file__).parents[1],
         env={**os.environ},
     )
+    if done.returncode:
+        raise RuntimeError((done.stderr.splitlines() or ["the process ended"])[-1])
     return int(done.stdout.split()[-1])
 
 

@@ -130,8 +130,12 @@ def _shrink(replaced: Any) -> None:
 
     from metrics.networks import viclip
 
-    musiq, dino, size = musiq_arch.MUSIQ, timm.create_model, viclip.Size
-    replaced(musiq_arch, "MUSIQ", lambda **given: musiq(**given, num_layers=1))
+    musiq, dino, size = musiq_arch.MUSIQ.__init__, timm.create_model, viclip.Size
+
+    def one_layer(self: Any, **given: Any) -> None:
+        musiq(self, **given, num_layers=1)
+
+    replaced(musiq_arch.MUSIQ, "__init__", one_layer)
     replaced(timm, "create_model", lambda *given, **named: dino(*given, **named, depth=1))
     whole = viclip.ViCLIP
     replaced(viclip, "ViCLIP", lambda: whole(size(vision_layers=1, text_layers=1)))
