@@ -151,7 +151,7 @@ def context_claims(setting: Setting, with_full: bool) -> list[Claim]:
     generator = _generator(setting, steps=2)
     claims = []
     print(f"{'variant':32} {'video':>6} {'tokens':>7} {'s/step':>9} {'processor':>9}")
-    for variant, rounds in ((PACKED, 10 * setting.rounds), (FULL, 1)):
+    for variant, rounds in ((PACKED, 30 * setting.rounds), (FULL, 1)):
         if variant is FULL and not with_full:
             continue
         plans = {
