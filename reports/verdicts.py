@@ -164,9 +164,10 @@ class Question:
 
 def _part(test: Question, among: int) -> Part:
     """Judge one part of a claim with `among` deciding ones."""
-    if test.effect is None:
-        return Part(test.hypothesis, lacking=test.lacking, optional=test.optional)
     effect = test.effect
+    if effect is None or not np.isfinite(effect.value):
+        lacking = test.lacking or "more videos: these few leave the effect undefined"
+        return Part(test.hypothesis, lacking=lacking, optional=test.optional)
     bound, sign = (test.below, -1.0) if test.above is None else (test.above, 1.0)
     verdict = _verdict(effect, bound, sign, 1 if test.optional else max(among, 1))
     half = effect.half(LEVEL)

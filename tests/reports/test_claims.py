@@ -195,6 +195,14 @@ def test_a_part_that_cannot_be_tested_leaves_the_claim_open() -> None:
     assert settle(tests)[0] == UNDECIDED
 
 
+def test_an_effect_that_is_undefined_is_told_as_lacking_not_as_a_number() -> None:
+    undefined = Effect(np.nan, np.nan, 1, 2, 4.0, "SD²")
+    verdict, (part,) = settle([Question("it differs", undefined, above=0.0)])
+    assert verdict == UNDECIDED
+    assert part.rests_on is None
+    assert "undefined" in part.lacking
+
+
 def test_as_many_videos_as_said_would_decide_in_four_of_five_studies() -> None:
     rng = np.random.default_rng(0)
     one = Effect(0.5, 2.0 / np.sqrt(40), 39, 40, 2.0, "points")
