@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -64,14 +64,16 @@ class Claim:
         if lacking := [part.lacking for part in parts if part.lacking]:
             return f"this study lacks {lacking[0]}"
         weakest = min(parts, key=lambda part: part.clear)
-        shown = f"{weakest.hypothesis}: {_shown(weakest)}"
+        shown = f"{weakest.said}: {_shown(weakest)}"
         if (needs := max(part.needs for part in parts)).words:
             return f"{shown}; {needs.words} would decide it, the effect being what it seems"
         return shown
 
 
 def _shown(part: Part) -> str:
-    text = f"{part.effect:+.3g} {part.unit} [{part.low:.3g}, {part.high:.3g}]"
+    text = f"{part.effect:+.3g} {part.unit}"
+    if np.isfinite(part.high - part.low):
+        text += f" [{part.low:.3g}, {part.high:.3g}]"
     return text.replace("-", "−")
 
 
@@ -127,7 +129,10 @@ class Asked:
 
 
 def _effect(asked: Asked, found: Contrast | None, unit: str) -> Effect | None:
-    return None if found is None else _paired(asked, found.difference, found.variants, unit)
+    if found is None:
+        return None
+    effect = _paired(asked, found.difference, found.variants, unit)
+    return replace(effect, matched=found.matched)
 
 
 def _paired(asked: Asked, one: Difference, variants: int, unit: str) -> Effect:
@@ -141,7 +146,16 @@ def _people(
     found = rated(asked.analysis, these, those, but) if these and those else None
     if found is None:
         return None
-    return Effect(found.value, found.error, found.freedom, found.votes, 1.0, "ELO", "votes")
+    return Effect(
+        found.value,
+        found.error,
+        found.freedom,
+        found.votes,
+        1.0,
+        "ELO",
+        "votes",
+        matched=found.matched,
+    )
 
 
 SAMPLING = ("sampler", "discrete")

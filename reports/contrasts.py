@@ -8,7 +8,7 @@ averaged. Only where no two match are the groups' means compared, and the contra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -18,6 +18,7 @@ import pandas as pd
 from reports.analysis import Analysis, Entrant
 from reports.columns import Column
 from reports.ratings.bradley_terry import SCALE
+from reports.ratings.win_rates import WinRates
 from reports.statistics.clusters import Floats, Labels, t_quantile
 from reports.statistics.paired import Difference, difference
 
@@ -89,7 +90,9 @@ def _spread(values: Floats, variant: Labels) -> Floats:
     frame = pd.DataFrame(values)
     rest = (frame - frame.groupby(variant).transform("mean")).to_numpy()
     seen = np.isfinite(rest)
-    freedom = seen.sum(axis=0) - len(np.unique(variant))
+    # Each variant that has values has given one for its mean; the others have given none.
+    means = pd.DataFrame(seen).groupby(variant).any().sum().to_numpy()
+    freedom = seen.sum(axis=0) - means
     square = np.where(seen, rest, 0.0) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt(square.sum(axis=0) / freedom)
@@ -173,11 +176,11 @@ def _contrast(
 class Gap:
     """A mean squared standardised difference: an unbiased estimate, so it can be below 0.
 
-    `without` `[prompts]` is the same without each prompt, for the jackknife.
+    `without` is the same without each prompt that has values, by its number, for the jackknife.
     """
 
     value: float
-    without: Floats
+    without: Mapping[int, float]
     pairs: int
     variants: int
 
@@ -206,14 +209,14 @@ def squared_gap(table: Cells, pairs: Sequence[tuple[Entrant, Entrant]]) -> Gap |
             return float("nan")
         return float(((s[usable] ** 2 - q[usable]) / (n[usable] * (n[usable] - 1))).mean())
 
-    # A prompt without values changes nothing when left out, and adds nothing to the jackknife.
-    without = [
-        unbiased(total - m[p], square - m[p] ** 2, (count - seen[p]).astype(np.float64))
-        for p in range(len(m))
-    ]
+    # A prompt without values is no part of the sample: it would narrow the interval.
+    without = {
+        p: unbiased(total - m[p], square - m[p] ** 2, (count - seen[p]).astype(np.float64))
+        for p in np.flatnonzero(seen.any(axis=(1, 2))).tolist()
+    }
     names = {entrant.name for pair in pairs for entrant in pair}
     value = unbiased(total, square, count.astype(np.float64))
-    return Gap(value, np.array(without), len(pairs), len(names))
+    return Gap(value, without, len(pairs), len(names))
 
 
 def _prompt_means(deltas: Floats, prompt: Labels) -> Floats:
@@ -225,8 +228,15 @@ def _prompt_means(deltas: Floats, prompt: Labels) -> Floats:
 def gap_difference(one: Gap, other: Gap | None = None) -> Difference:
     """A gap, or how much larger one gap is than another, with its jackknife interval."""
     value = one.value - (other.value if other else 0.0)
-    without = one.without - (other.without if other else 0.0)
-    number = len(without)
+    prompts = sorted({*one.without, *(other.without if other else ())})
+    # A gap that has no values of a prompt stays what it is without it.
+    without = np.array(
+        [
+            one.without.get(p, one.value) - (other.without.get(p, other.value) if other else 0.0)
+            for p in prompts
+        ]
+    )
+    number = len(prompts)
     if number < 3 or not np.isfinite(without).all():
         return Difference(value, np.nan, np.nan, np.nan, np.nan, one.pairs * number, number)
     error = float(np.sqrt((number - 1) / number * ((without - without.mean()) ** 2).sum()))
@@ -248,18 +258,24 @@ def within(entrants: Sequence[Entrant], varied: str) -> list[tuple[Entrant, Entr
 
 @dataclass(frozen=True)
 class Rated:
-    """A difference of human ratings in Elo points; `votes` are those on the variants compared."""
+    """A difference of human ratings in Elo points.
+
+    `votes` are those on the variants compared that ratings use, each counted once; `matched` is
+    whether the difference is one of matched pairs.
+    """
 
     value: float
     error: float
     freedom: float
     votes: int
+    matched: bool
 
 
 def rated(
     analysis: Analysis, these: Sequence[Entrant], those: Sequence[Entrant], but: Sequence[str]
 ) -> Rated | None:
-    """These minus those in Bradley-Terry ratings, averaged over matched pairs.
+    """These minus those in Bradley-Terry ratings, averaged over matched pairs; where no two match,
+    the groups' means.
 
     Returns: None without votes or intervals, or where the votes never link the two groups.
     """
@@ -271,19 +287,26 @@ def rated(
         other = [e for e in those if e.name in here]
         if not one or not other or group.spread is None:
             continue
-        pairs = matched(one, other, but) or [(a, b) for a in one for b in other]
+        alike = matched(one, other, but)
+        pairs = alike or [(a, b) for a in one for b in other]
         weight = np.zeros(len(here))
         for a, b in pairs:
             weight[here[a.name]] += 1 / len(pairs)
             weight[here[b.name]] -= 1 / len(pairs)
         size = len(here)
         variance = weight @ group.spread.covariance[:size, :size] @ weight
-        used = {e.name for pair in pairs for e in pair}
-        votes = sum(row.votes for row in analysis.human.board.rows if row.variant in used)
         return Rated(
             float(SCALE * weight @ group.fit.theta),
             float(SCALE * np.sqrt(max(float(variance), 0.0))),
             group.spread.freedom,
-            votes,
+            _votes_on(analysis.human.board.win_rates, {e.name for pair in pairs for e in pair}),
+            bool(alike),
         )
     return None
+
+
+def _votes_on(counted: WinRates, variants: Collection[str]) -> int:
+    """Votes in ratings that show one of `variants`, or two."""
+    shown = np.isin(counted.variants, list(variants))
+    votes = np.triu(counted.wins + counted.wins.T + counted.ties)
+    return int(votes[shown[:, None] | shown[None, :]].sum())

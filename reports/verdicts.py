@@ -26,6 +26,8 @@ SUPPORTED: Verdict = "supported"
 CONTRADICTED: Verdict = "contradicted"
 UNDECIDED: Verdict = "not decided"
 
+UNMATCHED = "group means: no two variants are alike in all else"
+"""What is said of a difference that is not one of matched pairs."""
 
 MANY_VOTES = 1e7
 """More votes than anybody will collect: the number itself would say nothing."""
@@ -67,6 +69,13 @@ class Part:
     bound: float = 0.0
 
     @property
+    def said(self) -> str:
+        """The hypothesis, and whether it was tested on groups that differ in more than it says."""
+        if self.rests_on is None or self.rests_on.matched:
+            return self.hypothesis
+        return f"{self.hypothesis} ({UNMATCHED})"
+
+    @property
     def needs(self) -> Needs:
         """What would decide it; nothing where it is decided, or where more would not help."""
         if self.verdict != UNDECIDED or self.rests_on is None:
@@ -86,7 +95,8 @@ class Effect:
 
     `units` prompts (or votes) were used, each costing `cost` videos (or votes) more. `p` is that
     of an exact test of no effect, where there is one: a verdict then needs it as well, since few
-    prompts can be far from the normal distribution that the interval relies on.
+    prompts can be far from the normal distribution that the interval relies on. `matched` is False
+    for a difference of groups' means: their variants differ in more than what is compared.
     """
 
     value: float
@@ -97,6 +107,7 @@ class Effect:
     unit: str
     of: Literal["videos", "votes"] = "videos"
     p: float = np.nan
+    matched: bool = True
 
     def half(self, level: float) -> float:
         """Half of the interval's width."""

@@ -53,7 +53,7 @@ def _parts(found: tuple[Claim, ...]) -> Table:
     blocks = tuple(
         Block(
             f"{one.number}. {one.statement}",
-            tuple(Row(part.hypothesis, _entries(part)) for part in one.parts),
+            tuple(Row(part.said, _entries(part)) for part in one.parts),
         )
         for one in found
     )
@@ -70,8 +70,9 @@ def _parts(found: tuple[Claim, ...]) -> Table:
         ),
         blocks,
         (
-            "Differences of variants alike in all else, on the same prompts and seeds. SD: the "
-            "standard deviation between videos of one variant; SD²: the mean squared difference in "
-            "these, chance taken off. Parts that are told only do not count for the verdict.",
+            "Differences of variants alike in all else, on the same prompts and seeds, unless the "
+            "row says that none are. SD: the standard deviation between videos of one variant; "
+            "SD²: the mean squared difference in these, chance taken off. Parts that are told only "
+            "do not count for the verdict.",
         ),
     )

@@ -7,9 +7,28 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from reports.claims import QUESTIONS, Asked, Claim, claims
-from reports.contrasts import cells, contrast, gap_difference, matched, squared_gap, within
-from reports.verdicts import CONTRADICTED, SUPPORTED, UNDECIDED, Effect, Question, settle
+from reports.claims import QUESTIONS, Asked, Claim, _effect, claims
+from reports.contrasts import (
+    Gap,
+    _spread,
+    cells,
+    contrast,
+    gap_difference,
+    matched,
+    rated,
+    squared_gap,
+    within,
+)
+from reports.statistics.clusters import t_quantile
+from reports.verdicts import (
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDED,
+    UNMATCHED,
+    Effect,
+    Question,
+    settle,
+)
 from tests.reports.claim_studies import Kind, analysis_of
 
 OTHER = "f8k8f4k4f2k2f1k1"
@@ -253,6 +272,55 @@ def test_unmatched_groups_are_compared_by_their_means_and_it_is_said() -> None:
     one, other = analysis.variants
     found = contrast(cells(analysis, [analysis.paper[0]]), [one], [other], ("sampler",))
     assert found is not None and not found.matched
+    _, parts = settle([Question("b drifts less", _effect(Asked.of(analysis), found, "SD"))])
+    assert parts[0].said == f"b drifts less ({UNMATCHED})"
+
+
+def test_unmatched_groups_of_ratings_are_said_to_be() -> None:
+    kinds = [Kind("a"), Kind("b", sampler="inverted", packing=OTHER)]
+    verdicts = claims(analysis_of(kinds, 0, votes=400))
+    said = [part.said for claim in verdicts for part in claim.parts if part.unit == "ELO"]
+    assert said == [f"ELO is lower with vanilla than with inverted sampling ({UNMATCHED})"]
+
+
+def test_every_vote_on_what_is_compared_is_counted_once() -> None:
+    kinds = [Kind("a"), Kind("b", sampler="inverted"), Kind("c", tail="tc")]
+    analysis = analysis_of(kinds, 0, votes=600)
+    assert analysis.human is not None
+    one, other, _ = analysis.variants
+    found = rated(analysis, [one], [other], ("sampler",))
+    votes = analysis.human.votes
+    used = votes[(votes["answer"] != "both_bad") & (votes["kind"] == "normal")]
+    shown = used["left"].isin(["a", "b"]) | used["right"].isin(["a", "b"])
+    assert found is not None and found.matched
+    assert found.votes == shown.sum() <= 600
+
+
+def test_a_variant_without_values_takes_no_degree_of_freedom() -> None:
+    rng = np.random.default_rng(0)
+    values, variant = rng.normal(size=(60, 1)), np.repeat(np.arange(12), 5)
+    values[variant > 1] = np.nan
+    left = values[variant < 2, 0].reshape(2, 5)
+    expected = np.sqrt(((left - left.mean(axis=1, keepdims=True)) ** 2).sum() / (10 - 2))
+    assert _spread(values, variant) == pytest.approx([expected])
+
+
+def test_prompts_without_values_are_no_part_of_a_gaps_sample() -> None:
+    pair = [Kind("a"), Kind("b", tail="tc", shifts={"all": 1.0})]
+    analysis = analysis_of(pair, 0, prompts=30)
+    values = analysis.measured.values
+    values[analysis.prompt >= 6] = np.nan
+    table = cells(analysis, analysis.paper, standard=True)
+    gap = squared_gap(table, within(analysis.variants, "tail"))
+    assert gap is not None and sorted(gap.without) == list(range(6))
+    alone = analysis_of(pair, 0, prompts=6)
+    few = gap_difference(gap)
+    assert few.prompts == alone.prompt.max() + 1
+    half = t_quantile(0.975, 5) * few.error
+    assert few.high - few.value == pytest.approx(half)
+    # A prompt of one gap alone is left out of that one only.
+    other = Gap(1.0, {9: 0.9}, 1, 2)
+    assert gap_difference(gap, other).prompts == 7
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.7])
