@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bench.errors import UserError
 from reports.statistics.clusters import Estimate, Floats, Labels, estimate
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ class Human:
         return {row.variant: row for row in self.board.rows}
 
     @property
+    def parted(self) -> bool:
+        """Whether variants fall into groups that no vote connects."""
+        return len(self.board.groups) > 1
+
+    def comparable(self, variant: str) -> Row | None:
+        """A variant's ratings if they compare with most others': those of the largest group."""
+        row = self.of(variant)
+        return row if row is not None and row.group == 0 else None
+
+    @property
     def counted(self) -> int:
         """Votes that compare variants (no controls, no repeats)."""
         return self.board.answers.votes
@@ -43,9 +54,12 @@ def rate(votes: pd.DataFrame, question: str | None = None) -> tuple[Human | None
 
     Args:
         votes: the arena's votes; may be empty.
-        question: which one, where several were asked; by default the one with most votes.
+        question: which one; by default the one with most votes.
 
     Returns: the ratings, None where there is nothing to rate, and notes for the reader.
+
+    Raises:
+        UserError: there are votes, and none on the question.
     """
     if votes.empty:
         return None, []
@@ -53,11 +67,14 @@ def rate(votes: pd.DataFrame, question: str | None = None) -> tuple[Human | None
     from reports.ratings.errors import NoVotesError, VotesError
 
     notes = []
-    if "question" in votes.columns and votes["question"].nunique() > 1:
+    if "question" in votes.columns:
         counts = votes["question"].value_counts()
-        question = question or str(counts.index[0])
-        others = ", ".join(str(name) for name in counts.index if name != question)
-        notes.append(f"ELO and rank are of the question {question!r}; also asked: {others}")
+        asked = [str(name) for name in counts.index]
+        if question is not None and question not in asked:
+            raise UserError(f"report.question={question}: no votes; there are {', '.join(asked)}")
+        question = question or asked[0]
+        if others := ", ".join(name for name in asked if name != question):
+            notes.append(f"ELO and rank are of the question {question!r}; also asked: {others}")
         votes = votes[votes["question"] == question]
     try:
         rated = board.rate(votes)

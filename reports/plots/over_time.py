@@ -164,8 +164,8 @@ def _sample(analysis: Analysis, entrant: Entrant) -> list[int]:
 
 
 def _columns(analysis: Analysis, curves: pd.DataFrame) -> list[Column]:
-    """The metrics that have curves: the paper's first, six at most."""
-    having = set(map(str, curves["fingerprint"].unique()))
+    """The metrics that have values in curves: the paper's first, six at most."""
+    having = set(map(str, curves.loc[np.isfinite(curves["value"]), "fingerprint"].unique()))
     wanted = [
         column
         for column in analysis.measured.columns
@@ -183,8 +183,8 @@ def parts_of(curves: pd.DataFrame, column: Column) -> int:
     With fewer values than parts, a metric of every other frame would seem to swing.
     """
     own = (curves["metric"] == column.metric) & (curves["fingerprint"] == column.fingerprint)
-    shortest = curves.loc[own & curves["value"].notna(), "cell"].value_counts().min()
-    return int(np.clip(shortest // 2, LEAST_POINTS, POINTS)) if own.any() else POINTS
+    lengths = curves.loc[own & np.isfinite(curves["value"]), "cell"].value_counts()
+    return int(np.clip(lengths.min() // 2, LEAST_POINTS, POINTS)) if len(lengths) else POINTS
 
 
 def binned_curves(curves: pd.DataFrame, column: Column, points: int) -> dict[int, Floats]:
