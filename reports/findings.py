@@ -11,8 +11,6 @@ from reports.columns import Column
 from reports.tables.evidence import SIGNIFICANT
 from reports.tables.table import Number
 
-EQUAL = "Differences between variants are not larger than chance in any column."
-
 
 def findings(analysis: Analysis) -> Iterator[str]:
     """Sentences for the top of the page; none for a study that can tell nothing."""
@@ -20,10 +18,23 @@ def findings(analysis: Analysis) -> Iterator[str]:
     yield from _dynamic(analysis)
     yield from _variance(analysis)
     yield from _people(analysis)
-    if analysis.differences and not any(
-        tested.p_holm < SIGNIFICANT for tested in analysis.differences.values()
-    ):
-        yield EQUAL
+    yield from _equal(analysis)
+
+
+def _equal(analysis: Analysis) -> Iterator[str]:
+    tested = analysis.differences
+    if analysis.baseline is None or any(one.p_holm < SIGNIFICANT for one in tested.values()):
+        return
+    for column in analysis.scored:
+        of = [one.difference for (_, own), one in tested.items() if own == column]
+        prompts = [one.prompts for one in of if np.isfinite(one.p)]
+        # Of n prompts no sign-flip p is below 2 / 2^n, and Holm multiplies the least by all tests.
+        if prompts and len(prompts) * 2.0 ** (1 - max(prompts)) < SIGNIFICANT:
+            yield (
+                f"No variant's difference to {analysis.baseline.name} is beyond chance in any "
+                "column."
+            )
+            return
 
 
 def _best(analysis: Analysis, column: Column) -> Entrant | None:
@@ -106,9 +117,11 @@ def _people(analysis: Analysis) -> Iterator[str]:
     if human is None or len(human.board.rows) < 2:
         return
     best = human.board.rows[0]
+    rivals = sum(row.group == best.group for row in human.board.rows)
+    among = " among the largest group that votes connect" if human.parted else ""
     simulated = " (simulated votes)" if human.board.simulated else ""
     rank = str(best.best) if best.best == best.worst else f"{best.best} to {best.worst}"
     yield (
-        f"{best.variant} is rated highest{simulated}: ELO {best.elo:.0f}; its true rank is {rank} "
-        f"among {len(human.board.rows)}, from {human.counted} votes."
+        f"{best.variant} is rated highest{among}{simulated}: ELO {best.elo:.0f}; its true rank is "
+        f"{rank} among {rivals}, from {human.counted} votes."
     )

@@ -24,7 +24,7 @@ def means(analysis: Analysis) -> dict[str, dict[str, float]]:
     for entrant in analysis.variants:
         values = {c.key: analysis.estimate(entrant, c).value for c in analysis.measured.columns}
         found[entrant.name] = {key: value for key, value in values.items() if np.isfinite(value)}
-        rated = analysis.human.of(entrant.name) if analysis.human is not None else None
+        rated = analysis.human.comparable(entrant.name) if analysis.human is not None else None
         if rated is not None:
             found[entrant.name]["elo"] = rated.elo
     return found

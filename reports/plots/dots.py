@@ -51,11 +51,18 @@ def ratings(analysis: Analysis) -> Plot | None:
     found = [(one, place) for one, place in shown if one is not None]
     if not found:
         return None
-    found.sort(key=lambda item: -item[0].rating)
+    found.sort(key=lambda item: (item[0].group, -item[0].rating))
     figure = Figure(figsize=(8.5, 1.1 + ROW * len(found)), layout="constrained")
     panel = figure.subplots()
+    ends = np.array([[one.rating, one.elo, one.low, one.high] for one, _ in found])
+    ends = ends[np.isfinite(ends)]
+    margin = 0.05 * max(float(np.ptp(ends)), 1.0)
+    edges = float(ends.min()) - margin, float(ends.max()) + margin
+    panel.set_xlim(*edges)
     for row, (one, place) in enumerate(found):
-        dot(panel, row, one.rating, one.low, one.high, style=place)
+        dot(panel, row, one.rating, *np.clip([one.low, one.high], *edges), style=place)
+        if row and one.group != found[row - 1][0].group:
+            panel.axhline(row - 0.5, color=FAINT, linewidth=0.8)
         panel.plot([one.elo], [row], marker="|", markersize=9, color=INK, linestyle="none")
         between = str(one.best) if one.best == one.worst else f"{one.best}–{one.worst}"
         panel.annotate(
@@ -70,7 +77,8 @@ def ratings(analysis: Analysis) -> Plot | None:
         "Human ratings",
         f"From {analysis.human.counted} votes. Dots: Bradley-Terry ratings with 95 % intervals, "
         f"clustered by {analysis.human.board.by}; strokes: ELO with K = 32 as in the paper. "
-        "Further right is better.",
+        "Further right is better. A bar that reaches the edge has no end there."
+        + (" A line parts groups that were never compared." if analysis.human.parted else ""),
         figure,
     )
 

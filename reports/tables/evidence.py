@@ -13,6 +13,11 @@ from reports.tables.table import Block, Entry, Heading, Number, Row, Table
 
 SIGNIFICANT = 0.05
 
+PARTED = (
+    "Ratings are those of the largest group of variants that votes connect: those of another group "
+    "do not compare with them."
+)
+
 
 def differences(analysis: Analysis) -> Table | None:
     """Each variant minus the baseline, prompt by prompt and seed by seed."""
@@ -161,7 +166,7 @@ def correlation(analysis: Analysis) -> Table | None:
     human = analysis.human
     people = np.full(len(analysis.variants), np.nan)
     if human is not None:
-        rated = [human.of(entrant.name) for entrant in analysis.variants]
+        rated = [human.comparable(entrant.name) for entrant in analysis.variants]
         people = np.array([np.nan if one is None else one.rating for one in rated])
     dynamic = np.full(len(analysis.variants), np.nan)
     for column in analysis.scored:
@@ -203,6 +208,7 @@ def correlation(analysis: Analysis) -> Table | None:
             "Agrees with votes: how often the preferred video has the better score (50 is chance), "
             "among votes for one side; intervals clustered by prompt.",
             *(() if human is not None else ("No votes, so no people to agree with.",)),
+            *((PARTED,) if human is not None and human.parted else ()),
         ),
     )
 

@@ -64,7 +64,7 @@ def to_csv(table: Table, *, intervals: bool = False) -> str:
 
 
 def _full(value: float) -> str:
-    return repr(float(value)) if np.isfinite(value) else ""
+    return "" if np.isnan(value) else repr(float(value))
 
 
 def plain(entry: Entry, *, intervals: bool = False) -> str:
@@ -143,6 +143,7 @@ _LATEX = {
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "²": r"$^2$",
+    "∞": r"$\infty$",
     DASH: "--",
     MINUS: r"$-$",
     DAGGER: r"$^\dagger$",

@@ -26,18 +26,17 @@ def ratings(analysis: Analysis) -> Table | None:
     human = analysis.human
     if human is None:
         return None
-    rows = []
+    groups: dict[int, list[Row]] = {}
     for one in human.board.rows:
-        low, high = (value if np.isfinite(value) else np.nan for value in (one.low, one.high))
         between = str(one.best) if one.best == one.worst else f"{one.best}–{one.worst}"
-        rows.append(
+        groups.setdefault(one.group, []).append(
             Row(
                 one.variant,
                 (
                     Number(one.elo, digits=0),
                     Number(float(one.elo_rank), digits=0),
                     Number(one.elo_spread, digits=0),
-                    Number(one.rating, low, high, digits=0),
+                    Number(one.rating, one.low, one.high, digits=0),
                     between,
                     *(
                         Number(float(count), digits=0)
@@ -54,6 +53,10 @@ def ratings(analysis: Analysis) -> Table | None:
         f"Bradley-Terry with ties and side, on the same scale; intervals clustered by {board.by}. "
         "Rank from–to: where the true rank lies, all pairs at once.",
     ]
+    if any(np.isinf([one.low, one.high]).any() for one in board.rows):
+        notes.append("∞: who never lost, or never won, has no bound on that side.")
+    if human.parted:
+        notes.append("Groups were never compared: ELO, ratings and ranks hold within each.")
     if board.simulated:
         notes.insert(0, "These votes are simulated: nobody looked at a video.")
     return ranked(
@@ -62,7 +65,11 @@ def ratings(analysis: Analysis) -> Table | None:
             "Human ratings" + (" (simulated votes)" if board.simulated else ""),
             "Variant",
             HEADINGS,
-            (Block("", tuple(rows)),),
+            tuple(
+                Block(f"Group {number + 1}" if human.parted else "", tuple(rows))
+                for number, rows in groups.items()
+            ),
             tuple(notes),
-        )
+        ),
+        apart=True,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from ablations.tables import method_of
 from reports.analysis import Analysis, Entrant
 from reports.columns import Column, other_columns
+from reports.tables.evidence import PARTED
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table, ranked
 
 MADE = Heading("made", "Videos", numeric=False)
@@ -40,8 +41,8 @@ def missing(entrant: Entrant, videos: int) -> int:
 
 
 def human(analysis: Analysis, entrant: Entrant) -> tuple[Number, Number]:
-    """A variant's ELO and rank; dashes where it has no votes."""
-    rated = analysis.human.of(entrant.name) if analysis.human is not None else None
+    """A variant's ELO and rank; dashes where no votes compare it with most others."""
+    rated = analysis.human.comparable(entrant.name) if analysis.human is not None else None
     if rated is None:
         return Number(np.nan, digits=0), Number(np.nan, digits=0)
     return (
@@ -171,6 +172,8 @@ def _notes(analysis: Analysis) -> tuple[str, ...]:
         "over videos.",
         INTERVALS,
     ]
+    if analysis.human is not None and analysis.human.parted:
+        notes.append(PARTED)
     backends = {c.title: c.backend for c in analysis.scored if c.segment == "all"}
     if backends:
         notes.append("Measured by: " + ", ".join(f"{t} {b}" for t, b in backends.items()) + ".")

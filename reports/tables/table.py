@@ -36,15 +36,20 @@ class Number:
 
     @property
     def interval(self) -> str:
-        """`[low, high]`, or nothing where it is not known."""
-        if not (np.isfinite(self.low) and np.isfinite(self.high)):
+        """`[low, high]`, or nothing where it is not known; ∞ where there is no bound."""
+        if np.isnan(self.low) or np.isnan(self.high) or np.isinf([self.low, self.high]).all():
             return ""
-        low, high = (text_of(value, self.digits, self.sign) for value in (self.low, self.high))
+        low, high = (
+            text_of(value, self.digits, self.sign) if np.isfinite(value) else UNBOUNDED[value > 0]
+            for value in (self.low, self.high)
+        )
         return f"[{low}, {high}]"
 
 
 DASH = "–"
 MINUS = "−"
+UNBOUNDED = (f"{MINUS}∞", "∞")
+"""The ends of an interval that is open below, and above."""
 
 
 def text_of(value: float, digits: int, sign: bool = False) -> str:
@@ -123,12 +128,15 @@ class Table:
         )
 
 
-def ranked(table: Table) -> Table:
+def ranked(table: Table, *, apart: bool = False) -> Table:
     """Mark the best and the second best number of every column that has a direction.
 
     Numbers that print alike are alike: they share the mark. A column of one number, or of numbers
-    that all print alike, has no best.
+    that all print alike, has no best. Blocks are ranked together, or each `apart`.
     """
+    if apart:
+        blocks = tuple(ranked(replace(table, blocks=(one,))).blocks[0] for one in table.blocks)
+        return replace(table, blocks=blocks)
     marks: list[dict[str, Mark]] = []
     for place, heading in enumerate(table.headings):
         shown: dict[str, float] = {}

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import reports
+from bench.errors import UserError
 from bench.study import CellError, CellRecord, Study
 from reports.analysis import Analysis, analyse
-from reports.findings import EQUAL, findings
+from reports.findings import findings
 from reports.tables import all_tables
 from reports.tables.formats import to_csv, to_latex, to_markdown
+from reports.tables.table import Number
 from tests.reports.planted import FOUR, INVERTED, VANILLA, Made, plant, plant_votes
 
 Rows = list[dict[str, object]]
 TWO = (FOUR[0], FOUR[3])
+EQUAL = "No variant's difference to td_f16k4_g9 is beyond chance in any column."
 
 
 def analysis_of(study: Study) -> Analysis:
@@ -194,6 +199,33 @@ def test_planted_effects_are_found_and_equal_variants_are_not(tmp_path: Path) ->
     assert EQUAL in list(findings(equal))
 
 
+@pytest.mark.parametrize("prompts", [1, 5])
+def test_differences_that_could_not_be_found_are_not_said_to_be_chance(
+    tmp_path: Path, prompts: int
+) -> None:
+    analysis = analysis_of(plant(tmp_path / "s", TWO, prompts=prompts, seeds=1, curves=False))
+    assert analysis.differences
+    assert not [sentence for sentence in findings(analysis) if "in any column" in sentence]
+
+
+def test_curves_without_any_value_leave_the_page_without_them(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from metrics.store import CURVES_FILE
+    from reports.plots.over_time import over_time
+
+    study = plant(tmp_path / "s", TWO, prompts=2, seeds=1)
+    for path in study.path.rglob(CURVES_FILE):
+        table = pq.read_table(path)
+        frame = table.to_pandas()
+        frame.loc[frame["metric"] == "clarity", "value"] = np.nan
+        pq.write_table(table.from_pandas(frame, schema=table.schema), path)
+    plot = over_time(analysis_of(study))
+    assert plot is not None
+    titles = [panel.get_title() for panel in plot.figure.axes]
+    assert "Aesthetic" in titles and "Clarity" not in titles
+
+
 def test_votes_of_several_questions_are_rated_apart(
     tmp_path: Path,
 ) -> None:
@@ -203,8 +235,6 @@ def test_votes_of_several_questions_are_rated_apart(
     votes = results.votes.copy()
     votes.loc[votes.index[:40], "question"] = "motion"
     rest = str(votes["question"].iloc[-1])
-    from dataclasses import replace
-
     analysis = analyse(replace(results, votes=votes))
     assert analysis.human is not None
     assert analysis.human.question == rest
@@ -212,3 +242,66 @@ def test_votes_of_several_questions_are_rated_apart(
     other = analyse(replace(results, votes=votes), question="motion")
     assert other.human is not None
     assert other.human.counted <= 40
+
+    votes["question"] = "overall"
+    assert says(analyse(replace(results, votes=votes)), "also asked") is False
+    with pytest.raises(UserError, match=r"report\.question=motion: no votes; there are overall$"):
+        analyse(replace(results, votes=votes), question="motion")
+
+
+def votes_between(*pairs: tuple[str, str], each: int) -> pd.DataFrame:
+    """The first of each pair wins two of three votes, by many raters."""
+    rows = [
+        (*pair, "left" if number % 3 else "right", f"r{number % 12}", "scene-000", 0, "overall")
+        for pair in pairs
+        for number in range(each)
+    ]
+    names = ["left", "right", "answer", "rater", "prompt_id", "seed", "question"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_groups_that_votes_never_connect_are_not_ranked_against_each_other(
+    tmp_path: Path,
+) -> None:
+    many = (*FOUR, Made("td_f8k4_g9", "vanilla", "f8k4"))
+    results = reports.load(plant(tmp_path / "s", many, prompts=6, seeds=1, curves=False).path)
+    a, b, c, d, e = (made.name for made in many)
+    votes = votes_between((a, b), (b, c), (d, e), each=36)
+    analysis = analyse(replace(results, votes=votes))
+    assert analysis.human is not None and analysis.human.parted
+    tables = all_tables(analysis)
+
+    ratings = tables["ratings"]
+    assert [block.title for block in ratings.blocks] == ["Group 1", "Group 2"]
+    for block in ratings.blocks:
+        assert [row.entries[0].mark for row in block.rows].count("best") == 1  # type: ignore[union-attr]
+    place = [heading.key for heading in tables["samplers"].headings].index("elo")
+    shown = {row.label: row.entries[place].shown for row in tables["samplers"].rows}  # type: ignore[union-attr]
+    assert {name for name, elo in shown.items() if elo == "–"} == {d, e}
+    assert any("among 3, from" in sentence for sentence in findings(analysis))
+
+    # Over the three variants of the largest group: five would give a ρ with an interval.
+    rho = tables["correlation"].rows[0].entries[0]
+    assert np.isnan(rho.low)  # type: ignore[union-attr]
+
+
+def test_who_never_lost_has_an_interval_without_an_upper_end(tmp_path: Path) -> None:
+    from reports.plots.dots import ratings
+
+    results = reports.load(plant(tmp_path / "s", FOUR, prompts=6, seeds=1, curves=False).path)
+    a, b, c, d = (made.name for made in FOUR)
+    votes = votes_between((a, b), (b, c), (c, a), (a, d), (b, d), (c, d), each=36)
+    votes.loc[votes["right"] == d, "answer"] = "right"
+    analysis = analyse(replace(results, votes=votes))
+    table = all_tables(analysis)["ratings"]
+    best = table.rows[0]
+    assert best.label == d
+    assert any(
+        entry.interval.endswith(", ∞]") for entry in best.entries if isinstance(entry, Number)
+    )
+    assert r"$\infty$]" in to_latex(table, intervals=True)
+    assert ",inf," in to_csv(table, intervals=True)
+    plot = ratings(analysis)
+    assert plot is not None
+    (panel,) = plot.figure.axes
+    assert max(line.get_xdata()[-1] for line in panel.lines[:1]) == panel.get_xlim()[1]
