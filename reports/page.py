@@ -74,7 +74,7 @@ class Drawn:
 
 def drawn(name: str, title: str, caption: str, svg: Path) -> Drawn:
     """A plot from its SVG file."""
-    return Drawn(name, title, caption, inline(svg.read_text("utf-8"), name))
+    return Drawn(name, title, caption, inline(svg.read_text("utf-8"), name, title))
 
 
 def write_page(

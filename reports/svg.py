@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from markupsafe import escape
+
 from reports.plots.style import INK, PALETTE, PAPER
 
 _COLOURS = {
@@ -13,11 +15,12 @@ _COLOURS = {
 }
 
 
-def inline(svg: str, name: str) -> str:
+def inline(svg: str, name: str, title: str) -> str:
     """An SVG file's text as an element for the page.
 
     Identifiers get the plot's name, since one page holds many plots; fonts are the page's; ink and
-    palette become the page's variables, which differ between light and dark.
+    palette become the page's variables, which differ between light and dark. Who listens to the
+    page hears its title.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
@@ -32,4 +35,4 @@ def inline(svg: str, name: str) -> str:
         svg = re.sub(rf"(?<=[:\s]){colour}\b", variable, svg)
     head, rest = svg.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} role="img">{rest.strip()}'
+    return f'{head} role="img" aria-label="{escape(title)}">{rest.strip()}'

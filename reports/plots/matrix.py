@@ -13,6 +13,12 @@ NUMBERS_UP_TO = 14
 """Variants up to which a number fits into a field."""
 
 
+def letters(place: int) -> str:
+    """A row's and its column's name: A to Z, then AA, AB, …"""
+    before, own = divmod(place, 26)
+    return (letters(before - 1) if before else "") + chr(ord("A") + own)
+
+
 def win_rates(analysis: Analysis) -> Plot | None:
     """Share of the votes that the row's variant won against the column's, ties as half."""
     if analysis.human is None:
@@ -41,8 +47,8 @@ def win_rates(analysis: Analysis) -> Plot | None:
                     fontsize=7,
                     color="#ffffff" if rates[i, j] < 0.5 else "#000000",
                 )
-    panel.set_yticks(range(number), [f"{name}  {chr(65 + k)}" for k, name in enumerate(order)])
-    panel.set_xticks(range(number), [chr(65 + k % 26) for k in range(number)])
+    panel.set_yticks(range(number), [f"{name}  {letters(k)}" for k, name in enumerate(order)])
+    panel.set_xticks(range(number), [letters(k) for k in range(number)])
     for label in panel.get_yticklabels():
         label.set(fontfamily=MONO, fontsize=7.5)
     panel.xaxis.tick_top()

@@ -137,9 +137,10 @@ def test_inlined_plots_follow_the_pages_colours() -> None:
         '<metadata>x</metadata><g id="a" style="fill: #1b1b1f"/><use href="#a" '
         'style="stroke: #0072b2; clip-path: url(#c)"/></svg>'
     )
-    text = inline(svg, "plot")
+    text = inline(svg, "plot", "Drift & <motion>")
     assert text == (
-        '<svg viewBox="0 0 1 2" role="img"><g id="plot-a" style="fill: currentColor"/>'
+        '<svg viewBox="0 0 1 2" role="img" aria-label="Drift &amp; &lt;motion&gt;">'
+        '<g id="plot-a" style="fill: currentColor"/>'
         '<use href="#plot-a" style="stroke: var(--c0); clip-path: url(#plot-c)"/></svg>'
     )
 

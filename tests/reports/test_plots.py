@@ -9,6 +9,7 @@ from scipy import stats
 
 from reports.columns import Column
 from reports.plots.dots import reach
+from reports.plots.matrix import letters
 from reports.plots.over_time import LEAST_POINTS, POINTS, band, binned_curves, parts_of, window
 from reports.statistics import Estimate
 
@@ -46,6 +47,17 @@ def test_every_part_holds_two_values_of_the_shortest_curve() -> None:
     assert parts_of(long, COLUMN) == POINTS
     assert parts_of(pd.concat([long, short]), COLUMN) == 18
     assert parts_of(short[:3], COLUMN) == LEAST_POINTS
+
+
+def test_a_curve_of_gaps_only_is_cut_as_if_it_were_long() -> None:
+    gaps = curve(0, np.arange(20), np.full(20, np.nan))
+    assert parts_of(gaps, COLUMN) == POINTS
+
+
+def test_rows_and_columns_of_a_large_matrix_have_the_same_names() -> None:
+    names = [letters(place) for place in range(800)]
+    assert names[:2] == ["A", "B"] and names[25:28] == ["Z", "AA", "AB"]
+    assert names[701:703] == ["ZZ", "AAA"] and len(set(names)) == 800
 
 
 def test_a_metric_that_swings_between_frames_is_drawn_as_its_mean() -> None:
