@@ -25,6 +25,7 @@ from PIL import Image
 from bench.errors import UserError
 from bench.files import atomic_write
 from reports.analysis import Analysis
+from reports.anonymous import from_here
 from reports.findings import findings
 from reports.plots.filmstrip import MOMENTS, Filmstrip
 from reports.plots.over_time import chosen
@@ -90,6 +91,7 @@ def write_page(
     parquet: str = "",
     votes: str | None = None,
     claims: Iterable[Table] = (),
+    anonymous: bool = False,
 ) -> Path:
     """Write OUT/index.html.
 
@@ -105,6 +107,7 @@ def write_page(
         parquet: name of the tidy table beside the page.
         votes: URL of the database that the votes were read from; None for the studies' own files.
         claims: tables on the paper's claims.
+        anonymous: name no folder that is not below this one.
 
     Raises:
         UserError: `videos` is none of the three, or too many videos to embed.
@@ -121,6 +124,7 @@ def write_page(
     theatre = _theatre(analysis, out, videos)
     failed = analysis.cells[analysis.cells["state"] == "failed"]
     claims = list(claims)
+    studies = [from_here(study) for study in studies] if anonymous else studies
     contents = [("results", "Results"), ("plots", "Plots"), ("filmstrips", "Filmstrips")]
     contents += [("videos", "Videos"), ("statistics", "Statistics"), ("claims", "Claims")]
     contents += [("cost", "Cost"), ("failed", "Counts and failures"), ("provenance", "Provenance")]
@@ -176,7 +180,7 @@ def write_page(
         ][:50],
         facts=facts(analysis),
         settings=settings(analysis),
-        commands=commands(studies, out, votes),
+        commands=commands(studies, from_here(out) if anonymous else out, votes),
         study_path=os.path.relpath(studies[0]),
         parquet=parquet,
         citation=CITATION,

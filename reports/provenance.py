@@ -17,6 +17,7 @@ import yaml
 
 from bench.files import atomic_write
 from reports.analysis import Analysis
+from reports.anonymous import portable
 
 
 def _version() -> str:
@@ -148,7 +149,7 @@ def write_recipe(analysis: Analysis, study: Path, out: Path) -> Path | None:
         return None
     cells = analysis.cells
     names = dict.fromkeys(str(name).split(" @ ")[0] for name in cells["variant"])
-    recipe = {**configuration, "variant": list(names)}
+    recipe = {**portable(configuration), "variant": list(names)}
     recipe["seeds"] = sorted({int(seed) for seed in cells["seed"]})
     recipe["name"], recipe["study"] = "again", "studies/again"
     # New videos get votes of their own; the old ones' database may be named with its password.

@@ -5,7 +5,8 @@ folder that can be committed: every score with what its video was made from and 
 (results.parquet), all tables and plots, filmstrips, the page without videos, the configuration that
 asks for the study again (reproduce.yaml), and a README.md with the findings. `reports.reproduce`
 makes cells of it again and compares them byte for byte. The names of machines and their folders
-stay at home.
+stay at home, with one exception: reproduce.yaml names a checkpoint that lies elsewhere by its path,
+for without it nothing could be made again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.files import atomic_write, replacing
+from reports.anonymous import from_here
 from reports.findings import findings
 from reports.report import PARQUET, Written, write
 from reports.tables import to_markdown
@@ -44,9 +46,12 @@ def publish(study: Path, folder: Path, *, filmstrips: int = 4) -> Written:
     Raises:
         UserError: there is no study there, or it has no scores.
     """
-    written = write([study], folder, videos="none", filmstrips=filmstrips)
+    written = write([study], folder, videos="none", filmstrips=filmstrips, anonymous=True)
     if written.analysis.results.scores.empty:
         raise UserError(f"study={study}: no scores; run stage=score first")
+    for part in ("tables", "plots"):
+        for earlier in set((folder / part).iterdir()) - set(written.files):
+            earlier.unlink()
     path = folder / PARQUET
     table = pd.read_parquet(path).drop(columns=list(PRIVATE), errors="ignore")
     with replacing(path) as temporary:
@@ -72,12 +77,12 @@ def readme(written: Written, folder: Path) -> str:
             text = to_markdown(table, intervals=table.has_intervals and name != "samplers")
             parts += [f"## {table.title}", text.strip()]
     for name in (*DRAWN, *written.filmstrips):
-        if (folder / "plots" / f"{name}.png").is_file():
+        if name in {*written.plots, *written.filmstrips}:
             parts.append(f"![{name.replace('_', ' ')}](plots/{name}.png)")
     parts += [
         "## Check it",
         f"Three random cells, made again and compared byte for byte:\n\n"
-        f"```bash\npython -m reports.reproduce {folder.as_posix()} --cells 3\n```",
+        f"```bash\npython -m reports.reproduce {from_here(folder).as_posix()} --cells 3\n```",
         f"All scores are in `{PARQUET}`; the page is `index.html`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

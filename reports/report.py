@@ -12,6 +12,7 @@ from pandas import CategoricalDtype
 
 from bench.errors import UserError
 from bench.files import sweep
+from reports import anonymous as hidden
 from reports.analysis import Analysis, analyse
 from reports.results import load
 from reports.tables import Table, all_tables
@@ -43,6 +44,7 @@ def write(
     filmstrips: int = 3,
     scenes: Sequence[str] = (),
     parquet: bool = True,
+    anonymous: bool = False,
     votes: str | None = None,
 ) -> Written:
     """Write tables, plots and the page of one study, or of several read as one.
@@ -57,6 +59,7 @@ def write(
         filmstrips: how many scenes are drawn as filmstrips.
         scenes: `PROMPT_SEED` names for the filmstrips, instead of random ones.
         parquet: whether to write all scores as one tidy table.
+        anonymous: leave out tracebacks and the machine's folders, as `reports.publish` does.
         votes: URL of the database that holds the votes; by default the studies' own files.
 
     Raises:
@@ -66,6 +69,8 @@ def write(
         raise UserError("study: name at least one study folder")
     paths = [Path(study) for study in studies]
     results = load(*paths, votes=votes)
+    if anonymous:
+        results = hidden.anonymous(results)
     analysis = analyse(results, baseline=baseline, question=question)
     folder = Path(out) if out is not None else paths[0] / "report"
     for part in (".", "tables", "plots"):
@@ -106,6 +111,7 @@ def write(
         parquet=PARQUET if parquet else "",
         votes=votes,
         claims=[tables[name] for name in ("claims", "claim_parts") if name in tables],
+        anonymous=anonymous,
     )
     if tidy is not None:
         tidy.result()

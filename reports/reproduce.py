@@ -25,6 +25,7 @@ import yaml
 
 from bench.errors import UserError
 from bench.study import Key, Study
+from reports.anonymous import named
 from reports.report import PARQUET
 
 HERE: dict[str, Any] = {
@@ -139,7 +140,7 @@ def _compared(key: Key, published: dict[str, Any], study: Study) -> Compared:
     if record is None or record.status != "done":
         failed = [record.error.message] if record is not None and record.error else []
         return Compared(key, published["video_sha256"], "", tuple(failed))
-    then, now = published["generator"], record.generator
+    then, now = named(published["generator"]), named(record.generator)
     why = [
         f"{name} {then.get(name)} then, {now.get(name)} now"
         for name in ("weights_digest", "codebook", "delta")

@@ -10,9 +10,12 @@ import pytest
 import yaml
 
 from ablations.chosen import variants
+from bench.study import CellError, CellRecord
 from reports import reproduce
+from reports.anonymous import portable, told
 from reports.publish import main as publish
 from reports.report import PARQUET
+from tests.reports.planted import plant
 from tests.test_presets import composed
 
 
@@ -62,6 +65,63 @@ def test_a_published_study_has_scores_tables_plots_and_no_videos(published: Path
 
 def test_it_does_not_say_which_machine_made_it(published: Path) -> None:
     assert not {"host", "folder", "worker"} & set(pd.read_parquet(published / PARQUET).columns)
+
+
+def test_it_names_no_folder_of_the_machine(published: Path) -> None:
+    home = str(published.parent)
+    for path in published.rglob("*"):
+        # Where a checkpoint outside this folder lies, only the recipe says: it is needed there.
+        if path.is_file() and path.name != "reproduce.yaml":
+            assert home.encode() not in path.read_bytes(), path
+    table = pd.read_parquet(published / PARQUET)
+    assert home not in table.to_csv()
+
+
+def test_publishing_again_leaves_no_plot_of_the_first_time(published: Path) -> None:
+    (published / "plots" / "drift.png").write_bytes(b"stale")
+    (published / "tables" / "claims.csv").write_text("stale")
+    study = published.parent / "study"
+    assert publish([str(study), str(published), "--filmstrips", "1"]) == 0
+    assert not (published / "plots" / "drift.png").exists()
+    assert not (published / "tables" / "claims.csv").exists()
+    assert "drift.png" not in (published / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("no weights at /home/ann/models/musiq.pt: run", "no weights at musiq.pt: run"),
+        ("'/data/a/b/' is no folder", "'b' is no folder"),
+        ("checkpoint=~/models/pocket, file:///home/ann/x", "checkpoint=pocket, x"),
+        ("see https://example.org/a/b/c", "see https://example.org/a/b/c"),
+        ("3/4 of and/or, cells/a/b", "3/4 of and/or, cells/a/b"),
+    ],
+)
+def test_of_paths_in_a_sentence_the_last_name_stays(said: str, left: str) -> None:
+    assert told(said) == left
+
+
+def test_tracebacks_stay_at_home(tmp_path: Path) -> None:
+    def change(record: CellRecord) -> CellRecord:
+        if record.seed:
+            return record
+        message = "no file /home/ann/secret/model.safetensors"
+        error = CellError(kind="OSError", message=message, traceback=f"File /home/ann\n{message}")
+        return record.model_copy(update={"status": "failed", "error": error, "video_sha256": ""})
+
+    plant(tmp_path / "s", prompts=2, seeds=2, curves=False, change=change)
+    assert publish([str(tmp_path / "s"), str(tmp_path / "out"), "--filmstrips", "0"]) == 0
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "no file model.safetensors" in page
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or b"/home/ann" not in path.read_bytes(), path
+
+
+def test_the_recipe_names_what_lies_below_this_folder_as_from_here() -> None:
+    inside, outside = str(Path.cwd() / "models" / "pocket"), "/somewhere/else"
+    stored = {"generator": {"checkpoint": inside}, "prompts": [outside, 3]}
+    asked = {"generator": {"checkpoint": "models/pocket"}, "prompts": [outside, 3]}
+    assert portable(stored) == asked
 
 
 def test_random_cells_are_made_again_byte_for_byte(
