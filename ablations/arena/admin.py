@@ -170,7 +170,6 @@ def _raters(
         own = by_rater[rater.rater]
         controls = [vote for vote in own if vote.kind == "control"]
         seconds = [vote.seconds for vote in own if vote.seconds is not None]
-        done = len(own) >= front.settings.pairs_per_rater
         rows.append(
             {
                 "rater": rater.rater,
@@ -179,9 +178,7 @@ def _raters(
                 "controls": len(controls),
                 "passed": sum(passed(vote.answer, vote.control_side) for vote in controls),
                 "seconds": f"{statistics.median(seconds):.1f}" if seconds else "–",
-                "code": front.settings.completion_code or front.seals.completion(rater.rater)
-                if done or (own and front.desk.schedule.complete)
-                else "",
+                "code": front.code(rater.rater) or "",
             }
         )
     return rows

@@ -78,6 +78,12 @@ class Front:
         if wait := buckets.take(client):
             raise Refused(429, f"Please wait {max(1, round(wait))} s and try again.")
 
+    def code(self, rater: str) -> str | None:
+        """The completion code of a rater who has finished."""
+        if not self.desk.finished(rater):
+            return None
+        return self.settings.completion_code or self.seals.completion(rater)
+
     def remember(self, response: Response, rater: str) -> None:
         """Give the browser its place."""
         response.set_cookie(
@@ -243,16 +249,12 @@ def _rating(app: FastAPI, front: Front) -> None:
         if rater is None or rater not in desk.seats:
             return _go("/")
         front.slow(front.page_buckets, rater)
-        screen = await desk.screen(rater)
-        answered = desk.seats[rater].answered
-        # Who has been asked everything there was has finished, however little that was.
-        code = None
-        if answered and not isinstance(screen, Screen):
-            code = settings.completion_code or seals.completion(rater)
+        await desk.screen(rater)  # there may be more to ask by now
+        code = front.code(rater)
         link = settings.completion_url
         return front.page(
             "thanks.html",
-            answered=answered,
+            answered=desk.seats[rater].answered,
             total=settings.pairs_per_rater,
             code=code,
             link=link.replace("{code}", code) if link and code else link,

@@ -197,6 +197,16 @@ class Desk:
             self.schedule.answer(assignment.pair)
             self.votes[assignment.pair.kind] += 1
 
+    def finished(self, rater: str) -> bool:
+        """Whether a rater has answered all there was to ask, however little that was.
+
+        After every vote a seat is filled again while there is anything for it, so one that answered
+        and holds nothing has come to its end.
+        """
+        seat = self._seat(rater)
+        waits = any(self.schedule.wanted(lapsed.pair) for lapsed in seat.lapsed)
+        return seat.answered > 0 and not seat.held and not waits
+
     # What the admin page shows
 
     def awaited(self) -> int:

@@ -372,6 +372,23 @@ def test_the_admin_page_counts_and_exports(study: Path, open_arena: Open, visit:
     assert admin.get("/admin/votes.csv").status_code == 403
 
 
+def test_who_ran_out_of_pairs_has_the_same_code_on_both_pages(
+    study: Path, open_arena: Open, visit: Visit
+) -> None:
+    arena = open_arena(pairs_per_rater=1000, controls_per_rater=0, repeats_per_rater=0)
+    rater, admin = visit(arena).begin(), visit(arena)
+    token = (study / ".arena" / "admin-token").read_text()
+    admin.post("/admin/login", {**fields(admin.get("/admin")), "token": token})
+    (name,) = arena.desk.seats
+    code = arena.desk.seals.completion(name)
+    while "location" not in rater.get("/rate").headers:
+        assert code not in admin.get("/admin").text
+        rater.vote()
+    assert not arena.desk.schedule.complete
+    assert code in rater.get("/thanks").text
+    assert code in admin.get("/admin").text
+
+
 def test_an_error_of_ours_shows_no_traceback(
     open_arena: Open, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
