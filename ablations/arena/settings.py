@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UserError
 
@@ -56,8 +57,9 @@ class Settings(BaseModel):
     """0 takes a free port."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     """What raters type, behind a proxy. https:// here makes the cookies Secure."""
-    trust_proxy: bool = False
-    """Take the rater's address from X-Forwarded-For: only behind a proxy that sets it."""
+    trust_proxy: bool | str = False
+    """Take the rater's address from X-Forwarded-For, if a proxy on this machine sent it (true) or
+    one of these addresses or networks, with commas between them."""
     access: Literal["open", "invitation"] = "open"
     """`open`: whoever has the address; `invitation`: only links made on the admin page."""
 
@@ -107,10 +109,23 @@ class Settings(BaseModel):
     format: Literal["bench", "fastchat"] = "bench"
     """Of the exported or imported file."""
     kinds: Literal["normal", "all"] = "all"
-    """Which votes to export: FastChat files should have `normal` ones only."""
+    """Which votes to export: all, or no controls and repeats. FastChat's files never have these."""
 
     sizing: Sizing = Sizing()
     """Assumptions of `plan=true`."""
+
+    @field_validator("trust_proxy")
+    @classmethod
+    def _addresses(cls, value: bool | str) -> bool | str:
+        for one in value.split(",") if isinstance(value, str) else ():
+            try:
+                ip_network(one.strip(), strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{one.strip()!r} is no address; true, false or addresses of proxies, "
+                    "as 10.0.0.2,10.1.0.0/16"
+                ) from None
+        return value
 
     @model_validator(mode="after")
     def _checked(self) -> Settings:
@@ -132,6 +147,13 @@ class Settings(BaseModel):
     def question_words(self) -> str:
         """The question as raters read it."""
         return self.question_text or QUESTIONS[self.question]
+
+    @property
+    def proxies(self) -> str | None:
+        """Whose word about a rater's address is taken; anybody else could claim any address."""
+        if isinstance(self.trust_proxy, str):
+            return self.trust_proxy
+        return "127.0.0.1,::1" if self.trust_proxy else None
 
     @property
     def secure(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ablations import arena
 from ablations.arena.settings import Settings, read
@@ -35,6 +37,8 @@ def test_the_yaml_holds_every_key_at_its_default() -> None:
         ({"pairs_per_rater": 4, "controls_per_rater": 3}, "at most half of pairs_per_rater = 4"),
         ({"votes_per_variant": 0}, "arena.votes_per_variant"),
         ({"completion_url": "javascript:alert(1)"}, "arena.completion_url"),
+        ({"trust_proxy": "*"}, "'*' is no address; true, false or addresses of proxies"),
+        ({"trust_proxy": "10.0.0.2,proxy"}, "'proxy' is no address"),
     ],
 )
 def test_a_wrong_value_is_one_line(values: dict[str, Any], message: str) -> None:
@@ -42,6 +46,35 @@ def test_a_wrong_value_is_one_line(values: dict[str, Any], message: str) -> None
         read(values)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "sender", "believed"),
+    [
+        (True, "127.0.0.1", True),
+        (True, "203.0.113.9", False),
+        ("10.0.0.2, 10.1.0.0/16", "10.0.0.2", True),
+        ("10.0.0.2, 10.1.0.0/16", "10.1.7.7", True),
+        ("10.0.0.2, 10.1.0.0/16", "127.0.0.1", False),
+    ],
+)
+def test_only_a_trusted_proxy_says_where_a_rater_is(
+    trusted: bool | str, sender: str, believed: bool
+) -> None:
+    proxies = read({"trust_proxy": trusted}).proxies
+    assert proxies is not None
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    scope = {"type": "http", "client": (sender, 1), "headers": [(b"x-forwarded-for", b"8.8.8.8")]}
+    asyncio.run(ProxyHeadersMiddleware(app, proxies)(scope, None, None))  # type: ignore[arg-type]
+    assert seen == ["8.8.8.8" if believed else sender]
+
+
+def test_without_a_proxy_nobody_is_believed() -> None:
+    assert read({}).proxies is None
 
 
 def test_a_question_of_ones_own_needs_its_words() -> None:
