@@ -106,12 +106,17 @@ def parse(
         UserError: naming the first row that cannot be taken, and why.
     """
     rows = _csv_rows(text, name) if name.endswith(".csv") else _json_rows(text, name)
-    votes = []
+    votes: list[Vote] = []
     seen: Counter[str] = Counter()
+    first: dict[str, tuple[int, Vote]] = {}
     for number, row in rows:
         try:
             vote = _from_fastchat(row) if fastchat else _from_bench(row)
             _check(vote, variants)
+            if vote["vote_id"]:
+                earlier, same = first.setdefault(vote["vote_id"], (number, vote))
+                if vote != same:
+                    raise _Row(f"vote_id {vote['vote_id']!r} is row {earlier}'s, which differs")
         except _Row as problem:
             raise UserError(f"{name}, row {number}: {problem}; nothing was imported") from None
         if not vote["vote_id"]:
@@ -149,7 +154,8 @@ def _json_rows(text: str, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         except ValueError as error:
             raise UserError(f"{name}: not JSON ({error}); nothing was imported") from None
     else:
-        lines = [line for line in text.splitlines() if line.strip()]
+        # Only a line feed ends a line: a name may hold U+2028, which splitlines would cut at.
+        lines = [line for line in text.split("\n") if line.strip()]
         items = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -193,7 +199,6 @@ def _from_fastchat(row: Mapping[str, Any]) -> Vote:
     winner = str(row["winner"])
     if winner not in FASTCHAT:
         raise _Row(f"winner {winner[:60]!r} is none of {', '.join(FASTCHAT)}")
-    stamp = _float(row.get("tstamp"), "tstamp")
     vote: Vote = {
         "vote_id": _string(row, "vote_id"),
         "pair_id": _string(row, "question_id"),
@@ -207,7 +212,7 @@ def _from_fastchat(row: Mapping[str, Any]) -> Vote:
         "kind": "normal",
         "control_side": "",
         "shown_at": _moment(row.get("shown_at"), "shown_at"),
-        "voted_at": schema.iso(stamp) if stamp is not None else None,
+        "voted_at": _stamp(row.get("tstamp")),
         **{key: _float(row.get(key), key) for key in FLOATS},
     }
     vote["pair_id"] = vote["pair_id"] or _pair_id(vote)
@@ -260,8 +265,10 @@ def _seed(value: Any) -> int:
         return 0
     try:
         number = int(value)
-    except (TypeError, ValueError):
-        raise _Row(f"seed {str(value)[:60]!r} is no whole number") from None
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, bool) or (isinstance(value, float) and number != value):
+        raise _Row(f"seed {str(value)[:60]!r} is no whole number")
     if abs(number) >= 2**63:
         raise _Row(f"seed {number} does not fit 64 bits")
     return number
@@ -277,6 +284,14 @@ def _float(value: Any, key: str) -> float | None:
     if not math.isfinite(number):
         raise _Row(f"{key} {str(value)[:60]!r} is no number")
     return number
+
+
+def _stamp(value: Any) -> str | None:
+    stamp = _float(value, "tstamp")
+    try:
+        return None if stamp is None else schema.iso(stamp)
+    except (ValueError, OverflowError, OSError):
+        raise _Row(f"tstamp {str(value)[:60]!r} is no Unix time in seconds") from None
 
 
 def _moment(value: Any, key: str) -> str | None:

@@ -159,7 +159,9 @@ def _exchange(study: Path, settings: Settings, say: gallery.Say) -> None:
             say(f"imported {added} votes from {source}; {there} were there already")
         if settings.export:
             target = Path(settings.export)
-            count = votes.export_file(study, settings.database, target, fastchat=fastchat)
+            count = votes.export_file(
+                study, settings.database, target, fastchat=fastchat, kinds=settings.kinds
+            )
             say(f"exported {count} votes to {target}")
     except StorageError as error:
         raise UserError(f"the votes' database did not answer: {error}") from error

@@ -9,7 +9,7 @@ table = votes.load("studies/sampling")  # or "postgresql://USER@HOST/NAME"
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
@@ -60,8 +60,15 @@ def load(study_or_url: Path | str, *, key: str = "arena.database") -> pd.DataFra
     return _typed(pd.DataFrame([tuple(row) for row in rows], columns=list(schema.VOTE_COLUMNS)))
 
 
-def export_file(study: Path, database: str | None, target: Path, *, fastchat: bool) -> int:
-    """Write a study's votes to `target` (.csv, .jsonl); returns how many were written."""
+def export_file(
+    study: Path,
+    database: str | None,
+    target: Path,
+    *,
+    fastchat: bool,
+    kinds: Literal["normal", "all"] = "all",
+) -> int:
+    """Write a study's votes, or its normal ones, to `target` (.csv, .jsonl); returns how many."""
     from bench.files import atomic_write
 
     if fastchat and target.suffix == ".csv":
@@ -76,8 +83,10 @@ def export_file(study: Path, database: str | None, target: Path, *, fastchat: bo
         votes = exchange.stored(store)
     finally:
         store.close()
+    if fastchat or kinds == "normal":
+        votes = [vote for vote in votes if vote["kind"] == "normal"]
     atomic_write(target, write(votes))
-    return sum(vote["kind"] == "normal" for vote in votes) if fastchat else len(votes)
+    return len(votes)
 
 
 def import_file(

@@ -132,6 +132,11 @@ def test_foreign_battles_are_read_and_a_second_import_adds_nothing(
         ({"model_a": ""}, "row 2: left names no variant"),
         ({"tstamp": "soon"}, "row 2: tstamp 'soon' is no number"),
         ({"seed": "x"}, "row 2: seed 'x' is no whole number"),
+        ({"seed": float("inf")}, "row 2: seed 'inf' is no whole number"),
+        ({"seed": 1.7}, "row 2: seed '1.7' is no whole number"),
+        ({"seed": True}, "row 2: seed 'True' is no whole number"),
+        ({"tstamp": 1682351591132}, "row 2: tstamp '1682351591132' is no Unix time in seconds"),
+        ({"tstamp": 1e300}, "row 2: tstamp '1e+300' is no Unix time in seconds"),
     ],
 )
 def test_an_unknown_label_is_refused_by_its_row_and_nothing_is_imported(
@@ -146,6 +151,40 @@ def test_an_unknown_label_is_refused_by_its_row_and_nothing_is_imported(
     assert "nothing was imported" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(load(tmp_path)) == 0
+
+
+def test_one_identifier_of_two_different_votes_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "votes.jsonl"
+    row = {"vote_id": "v1", "prompt_id": "p", "left": "a", "right": "b", "rater": "r"}
+    source.write_text("\n".join(json.dumps({**row, "answer": said}) for said in ("left", "tie")))
+    with pytest.raises(UserError, match=r"row 2: vote_id 'v1' is row 1's, which differs; nothing"):
+        import_file(tmp_path, None, source, fastchat=False, variants=None)
+    source.write_text("\n".join([json.dumps({**row, "answer": "left"})] * 2))
+    assert import_file(tmp_path, None, source, fastchat=False, variants=None) == (1, 1)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
+def test_marks_that_some_take_for_a_new_line_come_back_in_names(
+    tmp_path: Path, mark: str, ending: str
+) -> None:
+    row = vote(1, rater=f"one{mark}two")
+    write = exchange.to_csv if ending == "csv" else exchange.to_jsonl
+    source = tmp_path / f"votes.{ending}"
+    source.write_text(write([{name: row.get(name) for name in schema.VOTE_COLUMNS}]))
+    assert import_file(tmp_path, None, source, fastchat=False, variants=None) == (1, 0)
+    assert load(tmp_path)["rater"][0] == f"one{mark}two"
+
+
+def test_an_export_of_normal_votes_has_no_controls_and_repeats(
+    voted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "votes.csv"
+    serve({"study": voted, "arena": {"export": str(target), "kinds": "normal"}})
+    assert "exported 8 votes" in capsys.readouterr().out
+    assert set(pd.read_csv(target)["kind"]) == {"normal"}
+    serve({"study": voted, "arena": {"export": str(target), "kinds": "all"}})
+    assert len(pd.read_csv(target)) == 10
 
 
 @pytest.mark.parametrize(
