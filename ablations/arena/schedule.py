@@ -2,7 +2,8 @@
 
 Votes are worth most when every variant has as many as every other, so a pair is built around the
 variant that has the fewest: its partner is the variant met least often among those that are level
-with it or one ahead. Two variants can then never differ by more than two votes. Pairs handed out
+with it or one ahead. While raters have such pairs left, two variants differ by at most two votes; a
+rater who has seen them all gets a partner further ahead rather than none. Pairs handed out
 and not yet answered count as votes, so that raters who come at the same instant do not all get
 the same pair, and the study ends at its target instead of beyond it; what nobody answers is given
 back and handed out again.
