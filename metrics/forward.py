@@ -164,6 +164,21 @@ def frame_tensor(frame: Frames) -> "Tensor":
     return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None]
 
 
+SMALLEST_CORRELATED = 128
+"""The side that frames are padded to for RAFT and AMT: in smaller ones the coarsest of their
+correlations vanishes, or has one row, and the references give no number."""
+
+
+def centred_padding(height: int, width: int, multiple: int) -> tuple[int, int, int, int]:
+    """Pixels to add left, right, above and below so that sides are multiples of `multiple` and at
+    least `SMALLEST_CORRELATED`: half on each side, the odd pixel right or below."""
+    more_rows, more_columns = (
+        max(SMALLEST_CORRELATED, -(-side // multiple) * multiple) - side for side in (height, width)
+    )
+    left, top = more_columns // 2, more_rows // 2
+    return left, more_columns - left, top, more_rows - top
+
+
 def at_once(pixels: int, budget: int, most: int) -> int:
     """Items that may be in work together: as many as `budget` pixels hold, from 1 to `most`.
 

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 Status = Literal["ok", "unavailable", "undefined", "failed"]
 Segment = Literal["all", "start", "end", "drift", "drift_signed", "slope", "joint", "onset"]
 How = Literal["exact", "curve", ""]
-
-STATUSES: tuple[str, ...] = get_args(Status)
-SEGMENTS: tuple[str, ...] = get_args(Segment)
 
 SCORES_FILE = "scores.parquet"
 CURVES_FILE = "curves.parquet"
