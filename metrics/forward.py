@@ -21,6 +21,7 @@ import numpy.typing as npt
 from metrics import weights
 from metrics.base import Chunk, Curve, Frames, Groups, Measurement, Reading
 from metrics.checkpoint import state_dict
+from metrics.errors import Unavailable
 
 if TYPE_CHECKING:
     import torch
@@ -154,7 +155,12 @@ def read_state(name: str, key: str = "") -> "Mapping[str, Tensor]":
 
     Raises `Unavailable` where the file cannot be had or has not that content.
     """
-    return state_dict(weights.get(name), key)
+    path = weights.get(name)
+    try:
+        return state_dict(path, key)
+    except Unavailable as error:
+        again = f"delete {path} and run: {weights.lookup(name).command}"
+        raise Unavailable(f"{error}; {again}") from None
 
 
 def frame_tensor(frame: Frames) -> "Tensor":
