@@ -166,9 +166,7 @@ class Scorer:
         if "prompt" in metric.uses:
             content["prompt"] = job.prompt
         if "reference" in metric.uses and job.reference is not None:
-            content["reference"] = (
-                sha256(job.reference) if job.reference.is_file() else str(job.reference)
-            )
+            content["reference"] = _sha256_or_empty(job.reference) or str(job.reference)
         return digest(content)
 
     def score(self, job: Job, metrics: Sequence[Metric] | None = None) -> Scores:
@@ -178,10 +176,16 @@ class Scorer:
         """
         chosen = self.metrics if metrics is None else list(metrics)
         errors = {metric.backend: self.load(metric) for metric in chosen}
+        reference: Frames | None = None
+        try:
+            reference = _image(job.reference)
+        except MetricError as error:
+            users = [metric.backend for metric in chosen if "reference" in metric.uses]
+            errors |= {backend: errors[backend] or error for backend in users}
         rows: list[ScoreRow] = []
         curves: list[pd.DataFrame] = []
         ready = [metric for metric in chosen if errors[metric.backend] is None]
-        video, runs, problem = self._measure(job, ready)
+        video, runs, problem = self._measure(job, reference, ready)
         done = {one.metric.backend: one for one in runs}
         for metric in chosen:
             fingerprint, inputs = metric.fingerprint(), self.inputs(metric, job)
@@ -240,18 +244,15 @@ class Scorer:
         ]
 
     def _measure(
-        self, job: Job, metrics: Sequence[Metric]
+        self, job: Job, reference: Frames | None, metrics: Sequence[Metric]
     ) -> tuple[Video | None, list[MetricRun], str]:
         """One pass; a second one only where the number of frames proves to be another."""
-        try:
-            context = ScoringContext(
-                prompt=job.prompt,
-                reference=_image(job.reference),
-                section_starts=job.section_starts,
-                device=self.device,
-            )
-        except (OSError, ValueError) as error:
-            return None, [], f"the reference image cannot be read: {error}"
+        context = ScoringContext(
+            prompt=job.prompt,
+            reference=reference,
+            section_starts=job.section_starts,
+            device=self.device,
+        )
         frames: int | None = None
         for _ in range(PASSES):
             try:
@@ -482,13 +483,21 @@ def _sha256_or_empty(path: Path) -> str:
 
 
 def _image(path: Path | None) -> Frames | None:
-    """An RGB image, uint8 [height, width, 3], upright."""
+    """An RGB image, uint8 [height, width, 3], upright.
+
+    Raises:
+        MetricError: it cannot be read, or is larger than Pillow takes for an image.
+    """
     if path is None:
         return None
     from PIL import Image, ImageOps
 
-    with Image.open(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+    # Pillow calls a PNG with a broken chunk a wrong syntax.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MetricError(f"the reference image cannot be read: {error}") from None
 
 
 def _short(expected: int | None, video: Video) -> str:
