@@ -114,6 +114,18 @@ def test_only_what_changed_is_measured_again(tmp_path, clip):
     assert set(curves["fingerprint"]) == set(after["fingerprint"])
 
 
+def test_forcing_a_set_measures_it_again_and_keeps_other_backends(tmp_path, clip):
+    jobs = [Job(clip, tmp_path / "a")]
+    score_many(jobs, ["lab-moments"], device="cpu")
+    score_many(jobs, ["frame-difference"], device="cpu")
+    before = Video.decodes
+    assert score_many(jobs, ["frame-difference"], device="cpu", force=True).scored == 1
+    assert Video.decodes == before + 1
+    both = {"lab-moments", "frame-difference"}
+    assert set(store.read_scores(tmp_path / "a")["backend"]) == both
+    assert set(store.read_curves(tmp_path / "a")["backend"]) == both
+
+
 def test_a_changed_video_or_fraction_is_measured_again(tmp_path, clip, write_clip, moving):
     video = tmp_path / "v.mp4"
     video.write_bytes(clip.read_bytes())
@@ -204,6 +216,12 @@ def test_unknown_sets_backends_and_options_are_told_in_one_line():
         with pytest.raises(UserError, match=says) as caught:
             Scorer(metrics, device="cpu")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{"fraction": 0.7}, {"fraction": 0.0}, {"chunk": 0}])
+def test_what_is_given_is_checked_as_a_sets_own_values_are(given):
+    with pytest.raises(UserError, match=f"{next(iter(given))} is"):
+        Scorer(["dis"], device="cpu", **given)
 
 
 def test_fingerprints_change_with_parameters_and_protocol_only():
