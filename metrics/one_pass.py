@@ -60,7 +60,7 @@ class MetricRun:
             raise Undefined(f"needs {metric.min_frames} frames, the video has {video.frames}")
         pixels = video.width * video.height
         if metric.max_pixels is not None and pixels > metric.max_pixels:
-            raise Unavailable(
+            raise Undefined(
                 f"frames of {video.width}×{video.height} are larger than this metric's "
                 f"{metric.max_pixels / 1e6:.1f} megapixels"
             )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from metrics.flow_dis import DisFlow
 from metrics.score import Job, Scorer, score_many
 
 LIGHT = ["classical", "dis", "lab-moments", "frame-difference"]
@@ -67,14 +68,23 @@ def test_an_8k_frame_is_scored_or_refused_with_a_reason(tmp_path, write_clip):
 
 
 def test_networks_refuse_frames_above_their_size(tmp_path, write_clip, moving, monkeypatch):
-    from metrics.flow_dis import DisFlow
-
     monkeypatch.setattr(DisFlow, "max_pixels", 1000)
     scorer = Scorer(["dis", "frame-difference"], device="cpu")
     path = write_clip(tmp_path / "v.mp4", moving(9))
     found = whole(scorer.score(Job(path, tmp_path)))
-    assert found["dynamic"][0] == "unavailable" and "megapixels" in found["dynamic"][1]
+    assert found["dynamic"][0] == "undefined" and "megapixels" in found["dynamic"][1]
     assert found["change"][0] == "ok"
+
+
+def test_frames_too_large_are_looked_at_once_and_again_when_the_limit_moves(
+    tmp_path, write_clip, moving, monkeypatch
+):
+    jobs = [Job(write_clip(tmp_path / "v.mp4", moving(9)), tmp_path / "out")]
+    monkeypatch.setattr(DisFlow, "max_pixels", 1000)
+    assert score_many(jobs, ["dis"], device="cpu").scored == 1
+    assert score_many(jobs, ["dis"], device="cpu").kept == 1
+    monkeypatch.setattr(DisFlow, "max_pixels", 10**6)
+    assert score_many(jobs, ["dis"], device="cpu").scored == 1
 
 
 def test_a_truncated_video_is_scored_with_a_note(tmp_path, scorer, write_clip, moving):
