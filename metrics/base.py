@@ -234,6 +234,8 @@ class Metric(ABC):
     there is. A constant, so that what is measured never depends on the machine."""
     span: int = 1
     """Frames that an item of the curve looks at."""
+    ran_on: str = ""
+    """Set by `load` where the network is on another device than the one asked for."""
 
     def parameters(self) -> Mapping[str, Any]:
         """What was chosen and changes the score: thresholds, dtype, size of the input."""

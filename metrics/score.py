@@ -198,7 +198,7 @@ class Scorer:
                     video_sha256=video.info.sha256 if video else _sha256_or_empty(job.video),
                     frames=video.decoded if video else 0,
                     fps=video.info.fps if video else 0.0,
-                    device=self.device,
+                    device=metric.ran_on or self.device,
                     note=problem if video else "",
                 )
                 for name in metric.metrics
