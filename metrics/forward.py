@@ -5,8 +5,9 @@ it, which of them share it, and whether the machine rounds (TF32) or times (cuDN
 way to another algorithm. Here items are prepared one by one, forwarded in groups of a constant
 size cut at fixed positions, and `exact_arithmetic` turns the machine's choices off.
 
-On a CPU one forward does not keep all cores busy, so several are under way at once, each on its own
-cores (`in_parallel`); their answers still come back in order, and so no score knows of it.
+On a CPU the number of cores that share a forward changes its bits, too. So each has one core, and
+several are under way at once (`in_parallel`); their answers still come back in order, and no score
+knows of it.
 """
 
 from collections import deque

@@ -216,7 +216,7 @@ def test_cuda_is_asked_for_exact_arithmetic(monkeypatch):
     import onnxruntime
 
     class Session:
-        def __init__(self, path, providers, **_):
+        def __init__(self, path, options, providers):
             self.providers = providers
 
         def get_providers(self):

@@ -3,13 +3,16 @@
 import os
 import time
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from metrics import registry, store
+from metrics import one_pass, registry, store
 from metrics.base import Curve, Measurement, Metric, PerFrame, Reading
 from metrics.errors import UserError
+from metrics.forward import FrameForwards
 from metrics.score import Job, Scorer, parse_shard, score_many, score_video
 from metrics.stream import Video
 
@@ -74,6 +77,49 @@ def test_scores_do_not_depend_on_order_threads_or_other_videos(clip, media):
     scorer.score(Job(media / "carphone_pristine.mp4", media))
     again = table(scorer.score(Job(clip, clip.parent)))
     pd.testing.assert_frame_equal(first.sort_index(), again.sort_index(), check_exact=True)
+
+
+class Sum(Metric):
+    """A network whose last bits depend on how many cores share it."""
+
+    backend = "sum-for-tests"
+    metrics = ("contrast",)
+
+    def begin(self, video, context):
+        waves = torch.arange(1 << 20, dtype=torch.float32)
+
+        def network(frames):
+            shares.add(torch.get_num_threads())
+            return np.array([torch.sin(waves * float(one.mean())).sum() for one in frames])
+
+        shares = self.shares = set()
+        network(np.zeros((1, 4, 4, 3)))  # as an input image goes before the first frame
+        return FrameForwards("contrast", lambda frame: frame, network, 2)
+
+
+@pytest.fixture
+def four_threads():
+    """torch and OpenCV are set up as on a machine with four cores."""
+    before, before_cv2 = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(4)
+    cv2.setNumThreads(4)
+    yield
+    torch.set_num_threads(before)
+    cv2.setNumThreads(before_cv2)
+
+
+def test_scores_do_not_depend_on_the_cores_nor_on_how_many_metrics_are_stale(
+    clip, monkeypatch, four_threads
+):
+    metric, curves = Sum(), []
+    monkeypatch.setitem(registry.BACKENDS, "sum-for-tests", (("contrast",), lambda: metric))
+    for cores in (1, 2, 4, 16):
+        for backends in (["sum-for-tests"], ["sum-for-tests", "frame-difference"]):
+            monkeypatch.setattr(one_pass, "usable_cores", lambda cores=cores: cores)
+            curve = score_video(clip, backends, device="cpu").curves
+            curves.append(curve[curve["metric"] == "contrast"]["value"].to_numpy())
+            assert metric.shares == {1}
+    assert all(np.array_equal(curve, curves[0]) for curve in curves)
 
 
 def test_all_metrics_share_one_decode(clip):
