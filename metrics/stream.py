@@ -40,6 +40,10 @@ MAX_ERRORS = 100
 FALLBACK_FPS = 25.0
 """For files that give neither a rate nor times (a raw stream, one frame)."""
 
+NOMINAL = 0.05
+"""A rate that is further than this from the average of the frames' times is only what a header
+says: Matroska's names one for a variable rate, too."""
+
 QUARTER_TURN = 90
 
 
@@ -212,10 +216,12 @@ def _count(path: Path) -> tuple[int, float, str]:
     problem = ""
     if promised > packets:
         problem = f"truncated: the file promises {promised} frames and holds {packets}"
-    if rate is not None and rate > 0:
-        return count, float(rate), problem
     length = max(times) - min(times) if times else Fraction(0)
-    return count, float((len(times) - 1) / length) if length else FALLBACK_FPS, problem
+    average = float((len(times) - 1) / length) if length else 0.0
+    fps = float(rate) if rate is not None and rate > 0 else average or FALLBACK_FPS
+    if average and len(times) == count and abs(average - fps) > NOMINAL * fps:
+        fps = average
+    return count, fps, problem
 
 
 def _upright(frame: "VideoFrame") -> Frames:

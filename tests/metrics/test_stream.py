@@ -45,10 +45,10 @@ def test_a_video_is_decoded_once(media):
     assert Video.decodes == before + 1
 
 
-def test_variable_frame_rate_keeps_every_frame(tmp_path, write_clip, moving):
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_variable_frame_rate_keeps_every_frame_and_is_averaged(tmp_path, write_clip, moving, name):
     times = [0, 10, 20, 500, 510, 900, 1000, 1100, 1500, 1800]
-    path = write_clip(tmp_path / "v.mp4", moving(10), times=times)
-    video, pieces = decode(path)
+    video, pieces = decode(write_clip(tmp_path / name, moving(10), times=times))
     assert sum(len(piece) for piece in pieces) == 10
     assert 4 < video.info.fps < 7
 
