@@ -38,6 +38,13 @@ def test_every_video_has_a_job_and_a_folder_of_its_own(folder, tmp_path):
     assert len({job.folder for job in jobs}) == 4
 
 
+def test_folders_of_scores_inside_the_videos_are_no_videos(folder):
+    names = [job.name for job in jobs_from_folder(folder, folder / "study" / "scores")]
+    for name in names:
+        (folder / "study" / "scores" / name).mkdir(parents=True)
+    assert [job.name for job in jobs_from_folder(folder, folder / "study" / "scores")] == names
+
+
 def test_prompts_and_images_come_from_the_csv(folder, tmp_path):
     csv = prompts(
         tmp_path,
