@@ -33,6 +33,7 @@ from metrics.base import (
 )
 from metrics.dynamic_degree import starts_in_phase, stride
 from metrics.errors import Undefined
+from metrics.face_tracks import overlap
 
 if TYPE_CHECKING:
     from metrics.networks.landmark_graph import LandmarkGraph
@@ -132,7 +133,7 @@ def people_regions(
         box = boxes[index].astype(np.float64)
         middle = box[:2] + centres[index]
         corners = np.concatenate((middle - box[2:4] / 2, middle + box[2:4] / 2))
-        if any(_overlap(corners, other) > DETECTION_OVERLAP for other in kept):
+        if any(overlap(corners, other) > DETECTION_OVERLAP for other in kept):
             continue
         kept.append(corners)
         hips, reach = frame.back(box[4:8].reshape(2, 2) + centres[index], size)
@@ -141,13 +142,6 @@ def people_regions(
         if len(regions) == MOST_PEOPLE:
             break
     return regions
-
-
-def _overlap(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    shared = float(np.prod(np.maximum(sides, 0)))
-    total = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - shared
-    return shared / total if total > 0 else 0.0
 
 
 def hand_region(body: Points, hand: tuple[int, int, int, int]) -> Region:

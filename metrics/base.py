@@ -230,10 +230,12 @@ class Metric(ABC):
     min_frames: int = 1
     """Below this many frames the metric is undefined; slices are made at least this long."""
     max_pixels: int | None = None
-    """Frames with more pixels are not measured: the network would need more memory than there is.
-    A constant, so that what is measured never depends on the machine."""
+    """Of frames with more pixels the metric is undefined: the network would need more memory than
+    there is. A constant, so that what is measured never depends on the machine."""
     span: int = 1
     """Frames that an item of the curve looks at."""
+    ran_on: str = ""
+    """Set by `load` where the network is on another device than the one asked for."""
 
     def parameters(self) -> Mapping[str, Any]:
         """What was chosen and changes the score: thresholds, dtype, size of the input."""
@@ -261,15 +263,16 @@ class Metric(ABC):
         """16 hex digits that change when, and only when, scores may change."""
         from metrics.weights import registered_digest
 
-        return digest(
-            {
-                "backend": self.backend,
-                "metrics": list(self.metrics),
-                "protocol": self.protocol,
-                "weights": {name: registered_digest(name) for name in self.weights},
-                "parameters": dict(self.parameters()),
-            }
-        )
+        content: dict[str, Any] = {
+            "backend": self.backend,
+            "metrics": list(self.metrics),
+            "protocol": self.protocol,
+            "weights": {name: registered_digest(name) for name in self.weights},
+            "parameters": dict(self.parameters()),
+        }
+        if self.max_pixels is not None:
+            content["max_pixels"] = self.max_pixels
+        return digest(content)
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -28,25 +28,23 @@ from metrics.dynamic_degree import (
     stride,
     threshold,
 )
-from metrics.forward import Forwards, Item, at_once, read_state, ready, whole_frames
+from metrics.forward import (
+    Forwards,
+    Item,
+    at_once,
+    centred_padding,
+    read_state,
+    ready,
+    whole_frames,
+)
 
 if TYPE_CHECKING:
     import torch
 
 ITERATIONS = 20
 MULTIPLE = 8
-SMALLEST = 128
-"""RAFT's coarsest correlation vanishes in smaller frames; they are padded to this."""
 PIXELS_AT_ONCE = 4 * 640 * 360
 PAIRS_AT_ONCE = 4
-
-
-def raft_padding(height: int, width: int) -> tuple[int, int, int, int]:
-    """Pixels to add left, right, above and below: to multiples of 8, half on each side."""
-    more_rows = max(SMALLEST, -(-height // MULTIPLE) * MULTIPLE) - height
-    more_columns = max(SMALLEST, -(-width // MULTIPLE) * MULTIPLE) - width
-    left, top = more_columns // 2, more_rows // 2
-    return left, more_columns - left, top, more_rows - top
 
 
 class SampledPairs(Measurement):
@@ -129,7 +127,7 @@ class RaftLarge(Metric):
         from torch.nn import functional as F
 
         device = context.device
-        padding = raft_padding(video.height, video.width)
+        padding = centred_padding(video.height, video.width, MULTIPLE)
 
         def magnitudes(pairs: npt.NDArray[Any]) -> npt.NDArray[Any]:
             """uint8 [n, 2, H, W, 3] to [n] pixels."""

@@ -25,9 +25,11 @@ DIMENSIONS = {
     "subject_consistency": ("subject_consistency", 1.0),
     "background_consistency": ("background_consistency", 1.0),
     "anatomy": ("human_anatomy", 1.0),
-    "identity": ("human_identity", 1.0),
+    "identity_rate": ("human_identity", 1.0),
 }
-"""Our metric → VBench's (or VBench-2.0's) dimension and how it scales a video's result."""
+"""Our metric → VBench's (or VBench-2.0's) dimension and how it scales a video's result.
+
+VBench-2.0's Human Identity is a share of frames: Identity, a mean cosine, keeps its own name."""
 
 
 def collect(scored: Iterable[tuple[str, Path]]) -> "pd.DataFrame":

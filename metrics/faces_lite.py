@@ -2,8 +2,7 @@
 
 Faces are found on frames of at most 640 pixels, aligned by their five landmarks to 112×112, and
 embedded into 128 numbers; people are followed as in metrics/face_tracks.py. Identity is the mean
-cosine to the reference, Identity rate the share of faces whose cosine is at least 0.4. (With this
-network one person's faces lie at 0.65 to 0.70, other people's below 0.23.)
+cosine to the reference, Identity rate the share of faces whose cosine is at least 0.4.
 """
 
 import threading

@@ -5,8 +5,9 @@ it, which of them share it, and whether the machine rounds (TF32) or times (cuDN
 way to another algorithm. Here items are prepared one by one, forwarded in groups of a constant
 size cut at fixed positions, and `exact_arithmetic` turns the machine's choices off.
 
-On a CPU one forward does not keep all cores busy, so several are under way at once, each on its own
-cores (`in_parallel`); their answers still come back in order, and so no score knows of it.
+On a CPU the number of cores that share a forward changes its bits, too. So each has one core, and
+several are under way at once (`in_parallel`); their answers still come back in order, and no score
+knows of it.
 """
 
 from collections import deque
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from metrics import weights
 from metrics.base import Chunk, Curve, Frames, Groups, Measurement, Reading
 from metrics.checkpoint import state_dict
+from metrics.errors import Unavailable
 
 if TYPE_CHECKING:
     import torch
@@ -154,7 +156,12 @@ def read_state(name: str, key: str = "") -> "Mapping[str, Tensor]":
 
     Raises `Unavailable` where the file cannot be had or has not that content.
     """
-    return state_dict(weights.get(name), key)
+    path = weights.get(name)
+    try:
+        return state_dict(path, key)
+    except Unavailable as error:
+        again = f"delete {path} and run: {weights.lookup(name).command}"
+        raise Unavailable(f"{error}; {again}") from None
 
 
 def frame_tensor(frame: Frames) -> "Tensor":
@@ -162,6 +169,21 @@ def frame_tensor(frame: Frames) -> "Tensor":
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None]
+
+
+SMALLEST_CORRELATED = 128
+"""The side that frames are padded to for RAFT and AMT: in smaller ones the coarsest of their
+correlations vanishes, or has one row, and the references give no number."""
+
+
+def centred_padding(height: int, width: int, multiple: int) -> tuple[int, int, int, int]:
+    """Pixels to add left, right, above and below so that sides are multiples of `multiple` and at
+    least `SMALLEST_CORRELATED`: half on each side, the odd pixel right or below."""
+    more_rows, more_columns = (
+        max(SMALLEST_CORRELATED, -(-side // multiple) * multiple) - side for side in (height, width)
+    )
+    left, top = more_columns // 2, more_rows // 2
+    return left, more_columns - left, top, more_rows - top
 
 
 def at_once(pixels: int, budget: int, most: int) -> int:

@@ -37,6 +37,8 @@ def jobs_from_folder(videos: Path, out: Path, prompts: Path | None = None) -> li
         path.relative_to(videos)
         for path in videos.rglob("*")
         if path.suffix.lower() in SUFFIXES
+        # Scores of walk.mp4 lie in a folder of that name, perhaps in this one.
+        and not path.is_dir()
         and not any(part.startswith(".") for part in path.relative_to(videos).parts)
     )
     if not found:

@@ -6,7 +6,8 @@ suite. They know the pocket world only: on any other video their numbers mean no
 
 - clarity: 1 − the degree of damage (blur, noise, coarse blocks), per frame;
 - anatomy: the probability that no part of the person is missing, per frame with a person;
-- identity: exp(−|a − b|²/2) of identity vectors, each frame's against the input image's;
+- identity: exp(−|a − b|²/2) of identity vectors, each frame's against the input image's, or the
+  first person's that is seen;
 - semantic: the geometric mean of the probabilities of the caption's words for action, shirt, hair
   and hair length, per window of twelve frames three apart (2.1 s at 16 frames per second).
 """
@@ -95,10 +96,12 @@ class PocketFrames(_Judge):
 
     backend = "pocket-judge"
     metrics = ("clarity", "anatomy", "identity")
+    protocol = 2
     uses = ("reference",)
 
     def begin(self, video: VideoInfo, context: ScoringContext) -> Measurement:
-        """Identity is compared with the reference image, or with the first frame."""
+        """Identity is compared with the reference image; without one, with the first frame that
+        shows a person, which itself has none then."""
         return _FrameJudgement(self.answers(context.device), context.reference)
 
 
@@ -120,14 +123,17 @@ class _FrameJudgement(Measurement):
         self._rows += [row for _, row in self._forwards.rest()]
         rows = np.stack(self._rows).astype(np.float64)
         clarity, whole, there, vectors = rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3:]
-        own = vectors[0] if self._reference is None else self._reference
-        identity = np.exp(-np.square(vectors - own).sum(1) / 2)
         seen = there >= THERE
+        compared, own = seen.copy(), self._reference
+        if own is None:
+            first = int(seen.argmax())
+            compared[first], own = False, vectors[first]
+        identity = np.exp(-np.square(vectors - own).sum(1) / 2)
         at = np.arange(len(rows))
         return [
             Reading("clarity", Curve(at, clarity)),
             Reading("anatomy", Curve(at, np.where(seen, whole, np.nan))),
-            Reading("identity", Curve(at, np.where(seen, identity, np.nan))),
+            Reading("identity", Curve(at, np.where(compared, identity, np.nan))),
         ]
 
 

@@ -26,7 +26,14 @@ from metrics.base import (
     ScoringContext,
     VideoInfo,
 )
-from metrics.forward import Forwards, at_once, read_state, ready, whole_frames
+from metrics.forward import (
+    Forwards,
+    at_once,
+    centred_padding,
+    read_state,
+    ready,
+    whole_frames,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -147,9 +154,6 @@ class AmtS(Interpolation):
     max_pixels = 1920 * 1088
     """The all-pairs correlation takes 11 GB there and grows with the square."""
 
-    SMALLEST = 128
-    """Smaller frames give the reference no number (its coarsest correlation has one row)."""
-
     def build(self) -> "torch.nn.Module":
         """AMT-S from the published checkpoint."""
         from metrics.networks.amt import AMTSmall
@@ -162,10 +166,7 @@ class AmtS(Interpolation):
         """Half on each side, the odd pixel right or below."""
         from metrics.networks.amt import MULTIPLE
 
-        more_rows = max(self.SMALLEST, -(-height // MULTIPLE) * MULTIPLE) - height
-        more_columns = max(self.SMALLEST, -(-width // MULTIPLE) * MULTIPLE) - width
-        left, top = more_columns // 2, more_rows // 2
-        return left, more_columns - left, top, more_rows - top
+        return centred_padding(height, width, MULTIPLE)
 
     def pad(self, frames: "Tensor", padding: tuple[int, int, int, int]) -> "Tensor":
         """The border's pixels repeated."""

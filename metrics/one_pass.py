@@ -22,7 +22,7 @@ from metrics.base import (
 )
 from metrics.drift import segment_length
 from metrics.errors import MetricError, Unavailable, Undefined, UserError
-from metrics.forward import AT_ONCE, in_parallel
+from metrics.forward import in_parallel
 from metrics.rows import Slices
 
 Found = tuple[dict[str, Reading], dict[str, dict[str, Reading | MetricError]]]
@@ -43,11 +43,13 @@ class MetricRun:
         self._whole: Measurement | None = None
         self._alone: dict[str, tuple[int, int, Measurement | MetricError]] = {}
         self._found: Found | None = None
+        ends = (("start", self.slices.start), ("end", self.slices.end))
         try:
-            self._whole = self._begin(metric, video, context)
-            for name, (first, stop) in (("start", self.slices.start), ("end", self.slices.end)):
-                if not metric.sliceable(first, video):
-                    self._alone[name] = (first, stop, self._begin_slice(first, stop, context))
+            with _one_core_each():  # an input image goes through networks, too
+                self._whole = self._begin(metric, video, context)
+                for name, (first, stop) in ends:
+                    if not metric.sliceable(first, video):
+                        self._alone[name] = (first, stop, self._begin_slice(first, stop, context))
         except Exception as error:
             self._fail(error)
 
@@ -60,7 +62,7 @@ class MetricRun:
             raise Undefined(f"needs {metric.min_frames} frames, the video has {video.frames}")
         pixels = video.width * video.height
         if metric.max_pixels is not None and pixels > metric.max_pixels:
-            raise Unavailable(
+            raise Undefined(
                 f"frames of {video.width}×{video.height} are larger than this metric's "
                 f"{metric.max_pixels / 1e6:.1f} megapixels"
             )
@@ -150,14 +152,18 @@ def run(
     device: str = "cpu",
 ) -> None:
     """Give every chunk to every run, and finish them. While one chunk is measured the next is
-    decoded, and on a CPU the networks of all metrics have the cores between them."""
+    decoded, and on a CPU the networks of all metrics have the cores between them.
+
+    A forward has one core: its last bits depend on how many share it, and so would a score on the
+    machine and on how many metrics are measured. The price is paid where few networks meet many
+    cores: each has no more than its own forwards at once, four at most, and so as many cores.
+    """
     cores = threads or usable_cores()
     threads = max(1, min(len(runs), cores))
-    workers = min(cores, AT_ONCE)
     stream = iter(chunks)
     with (
-        _share_of_cores(max(1, cores // max(threads, workers))) as share,
-        ThreadPoolExecutor(workers, initializer=share) as networks,
+        _one_core_each() as share,
+        ThreadPoolExecutor(cores, initializer=share) as networks,
         ThreadPoolExecutor(1) as decoder,
     ):
 
@@ -183,19 +189,25 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def _share_of_cores(each: int) -> Iterator[Callable[[], None]]:
-    """What a thread begins with: torch and OpenCV may use that many cores in it.
+def _one_core_each() -> Iterator[Callable[[], None]]:
+    """torch and OpenCV use one core in this thread, and in those that begin with what this gives.
 
     Left alone every thread's networks would use all cores, and wait for each other at every layer.
     """
     import cv2
 
     torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else each
+    before = torch.get_num_threads() if torch else 1
     before_cv2 = cv2.getNumThreads()
-    cv2.setNumThreads(min(each, before_cv2))
+
+    def share() -> None:
+        if torch:
+            torch.set_num_threads(1)
+
+    cv2.setNumThreads(1)
+    share()
     try:
-        yield lambda: torch.set_num_threads(min(each, before)) if torch else None
+        yield share
     finally:
         cv2.setNumThreads(before_cv2)
         if torch:

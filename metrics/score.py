@@ -11,7 +11,7 @@ scores.parquet and curves.parquet into each job's folder.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,16 +109,16 @@ class Scorer:
         """Arguments that are given take the place of the set's.
 
         Raises:
-            UserError: an unknown set, back-end or option.
+            UserError: an unknown set, back-end or option, or a value out of its range.
         """
-        self.set = load(metrics)
-        self.chunk = self.set.chunk if chunk is None else chunk
-        self.fraction = self.set.fraction if fraction is None else fraction
-        self.offline = self.set.offline if offline is None else offline
+        given = {"device": device, "chunk": chunk, "fraction": fraction, "offline": offline}
+        self.set = replace(
+            load(metrics), **{key: value for key, value in given.items() if value is not None}
+        )
+        self.chunk, self.fraction = self.set.chunk, self.set.fraction
+        self.offline = self.set.offline
         self.threads = threads
-        if self.chunk < 1:
-            raise UserError(f"chunk is {self.chunk}; it must be at least 1")
-        self._device = device if device is not None else self.set.device
+        self._device = self.set.device
         self.metrics = [build(self.set, backend) for backend in self.set.backends]
         self._loaded: dict[str, MetricError | None] = {}
 
@@ -166,9 +166,7 @@ class Scorer:
         if "prompt" in metric.uses:
             content["prompt"] = job.prompt
         if "reference" in metric.uses and job.reference is not None:
-            content["reference"] = (
-                sha256(job.reference) if job.reference.is_file() else str(job.reference)
-            )
+            content["reference"] = _sha256_or_empty(job.reference) or str(job.reference)
         return digest(content)
 
     def score(self, job: Job, metrics: Sequence[Metric] | None = None) -> Scores:
@@ -178,10 +176,16 @@ class Scorer:
         """
         chosen = self.metrics if metrics is None else list(metrics)
         errors = {metric.backend: self.load(metric) for metric in chosen}
+        reference: Frames | None = None
+        try:
+            reference = _image(job.reference)
+        except MetricError as error:
+            users = [metric.backend for metric in chosen if "reference" in metric.uses]
+            errors |= {backend: errors[backend] or error for backend in users}
         rows: list[ScoreRow] = []
         curves: list[pd.DataFrame] = []
         ready = [metric for metric in chosen if errors[metric.backend] is None]
-        video, runs, problem = self._measure(job, ready)
+        video, runs, problem = self._measure(job, reference, ready)
         done = {one.metric.backend: one for one in runs}
         for metric in chosen:
             fingerprint, inputs = metric.fingerprint(), self.inputs(metric, job)
@@ -194,7 +198,7 @@ class Scorer:
                     video_sha256=video.info.sha256 if video else _sha256_or_empty(job.video),
                     frames=video.decoded if video else 0,
                     fps=video.info.fps if video else 0.0,
-                    device=self.device,
+                    device=metric.ran_on or self.device,
                     note=problem if video else "",
                 )
                 for name in metric.metrics
@@ -223,8 +227,8 @@ class Scorer:
                     curves.append(_curve_rows(label, found[0][name]))
         return Scores(tuple(rows), _joined(curves))
 
-    def missing(self, job: Job, video: Video | None) -> list[ScoreRow]:
-        """Rows for metrics of the paper that the set has no back-end for."""
+    def missing(self, video_sha256: str) -> list[ScoreRow]:
+        """A video's rows for metrics of the paper that the set has no back-end for."""
         return [
             ScoreRow(
                 metric=metric,
@@ -234,24 +238,21 @@ class Scorer:
                 reading="exact",
                 status="unavailable",
                 reason=reason,
-                video_sha256=video.info.sha256 if video else "",
+                video_sha256=video_sha256,
             )
             for metric, reason in self.set.unavailable.items()
         ]
 
     def _measure(
-        self, job: Job, metrics: Sequence[Metric]
+        self, job: Job, reference: Frames | None, metrics: Sequence[Metric]
     ) -> tuple[Video | None, list[MetricRun], str]:
         """One pass; a second one only where the number of frames proves to be another."""
-        try:
-            context = ScoringContext(
-                prompt=job.prompt,
-                reference=_image(job.reference),
-                section_starts=job.section_starts,
-                device=self.device,
-            )
-        except (OSError, ValueError) as error:
-            return None, [], f"the reference image cannot be read: {error}"
+        context = ScoringContext(
+            prompt=job.prompt,
+            reference=reference,
+            section_starts=job.section_starts,
+            device=self.device,
+        )
         frames: int | None = None
         for _ in range(PASSES):
             try:
@@ -313,8 +314,7 @@ def score_video(
         tuple(section_starts or ()),
     )
     scores = scorer.score(job)
-    rows = scores.rows + tuple(scorer.missing(job, None))
-    return Scores(rows, scores.curves)
+    return Scores((*scores.rows, *scorer.missing(_sha256_or_empty(job.video))), scores.curves)
 
 
 @dataclass
@@ -357,7 +357,7 @@ def score_many(
         shard: "2/8" or (2, 8): the second of eight parts, for as many processes or machines.
         on_job: called after each job with its new scores (None where all were kept), the number of
             jobs done and the number of all (0 where a generator does not tell).
-        force: measure everything again.
+        force: measure all metrics of the set again; other back-ends' scores stay.
         **options: of `Scorer`: device, chunk, fraction, offline.
 
     Raises:
@@ -400,8 +400,6 @@ def _score_job(scorer: Scorer, job: Job, force: bool) -> Scores | None:
     old, old_curves = store.read_scores(job.folder), store.read_curves(job.folder)
     video_digest = _sha256_or_empty(job.video)
     old = old[(old["video_sha256"] == video_digest) & (video_digest != "")]
-    if force:
-        old = old.iloc[:0]
     stale: list[Metric] = []
     for metric in scorer.metrics:
         mine = old[old["backend"] == metric.backend]
@@ -413,17 +411,14 @@ def _score_job(scorer: Scorer, job: Job, force: bool) -> Scores | None:
         if (whole["status"] == "unavailable").any() and _still_unavailable(scorer, metric, job):
             final.append("unavailable")
         settled = whole[whole["status"].isin(final)]
-        if set(settled["metric"]) != set(metric.metrics):
+        if force or set(settled["metric"]) != set(metric.metrics):
             stale.append(metric)
     if not stale:
         return None
     fresh = scorer.score(job, stale)
     gone = {metric.backend for metric in stale} | {SET_BACKEND}
     kept = old[~old["backend"].isin(gone)]
-    missing = [
-        row.model_copy(update={"video_sha256": video_digest}) for row in scorer.missing(job, None)
-    ]
-    rows = fresh.rows + tuple(missing)
+    rows = (*fresh.rows, *scorer.missing(video_digest))
     frames = [frame for frame in (kept, store.scores_frame(rows)) if len(frame)]
     scores = pd.concat(frames, ignore_index=True)
     still = old_curves[old_curves["fingerprint"].isin(set(kept["fingerprint"]))]
@@ -482,13 +477,21 @@ def _sha256_or_empty(path: Path) -> str:
 
 
 def _image(path: Path | None) -> Frames | None:
-    """An RGB image, uint8 [height, width, 3], upright."""
+    """An RGB image, uint8 [height, width, 3], upright.
+
+    Raises:
+        MetricError: it cannot be read, or is larger than Pillow takes for an image.
+    """
     if path is None:
         return None
     from PIL import Image, ImageOps
 
-    with Image.open(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+    # Pillow calls a PNG with a broken chunk a wrong syntax.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MetricError(f"the reference image cannot be read: {error}") from None
 
 
 def _short(expected: int | None, video: Video) -> str:

@@ -5,12 +5,14 @@ reason, never a number. Files are replaced whole (temporary name, flush, rename)
 the old scores or the new ones and a crash loses neither.
 """
 
+import contextlib
+import glob
 import io
 import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 Status = Literal["ok", "unavailable", "undefined", "failed"]
 Segment = Literal["all", "start", "end", "drift", "drift_signed", "slope", "joint", "onset"]
 How = Literal["exact", "curve", ""]
-
-STATUSES: tuple[str, ...] = get_args(Status)
-SEGMENTS: tuple[str, ...] = get_args(Segment)
 
 SCORES_FILE = "scores.parquet"
 CURVES_FILE = "curves.parquet"
@@ -124,11 +123,16 @@ def write_table(frame: "pd.DataFrame", schema: "pa.Schema", path: Path) -> None:
     replace_file(path, buffer.getvalue())
 
 
+STALE = 60.0
+"""Seconds after which a temporary file is what a killed process left: writing one takes moments."""
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write a whole file or nothing, under a temporary name that is then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
+        _sweep(path, os.fstat(handle).st_mtime - STALE)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -138,6 +142,15 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _sweep(path: Path, before: float) -> None:
+    """Delete temporary files of `path` that are older; `before` is by the file system's clock,
+    which on a cluster is not this machine's."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # another process swept it
+            if left.stat().st_mtime < before:
+                left.unlink()
 
 
 def read_table(path: Path, schema: "pa.Schema") -> "pd.DataFrame":

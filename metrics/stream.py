@@ -40,6 +40,10 @@ MAX_ERRORS = 100
 FALLBACK_FPS = 25.0
 """For files that give neither a rate nor times (a raw stream, one frame)."""
 
+NOMINAL = 0.05
+"""A rate that is further than this from the average of the frames' times is only what a header
+says: Matroska's names one for a variable rate, too."""
+
 QUARTER_TURN = 90
 
 
@@ -132,7 +136,10 @@ class Video:
         import av
 
         stream = _picture(self._container)
-        stream.thread_type = "AUTO"
+        # Threads hold as many frames back as there are cores, and where a damaged packet fails PyAV
+        # drops those that the same call had received: a truncated file's length would depend on
+        # the machine. Decoding overlaps with measuring, which takes longer.
+        stream.thread_type = "NONE"
         packets = self._container.demux(stream)
         while True:
             try:
@@ -209,10 +216,12 @@ def _count(path: Path) -> tuple[int, float, str]:
     problem = ""
     if promised > packets:
         problem = f"truncated: the file promises {promised} frames and holds {packets}"
-    if rate is not None and rate > 0:
-        return count, float(rate), problem
     length = max(times) - min(times) if times else Fraction(0)
-    return count, float((len(times) - 1) / length) if length else FALLBACK_FPS, problem
+    average = float((len(times) - 1) / length) if length else 0.0
+    fps = float(rate) if rate is not None and rate > 0 else average or FALLBACK_FPS
+    if average and len(times) == count and abs(average - fps) > NOMINAL * fps:
+        fps = average
+    return count, fps, problem
 
 
 def _upright(frame: "VideoFrame") -> Frames:

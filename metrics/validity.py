@@ -27,6 +27,8 @@ from metrics.base import Chunk, Frames, Metric, ScoringContext, VideoInfo
 from metrics.catalogue import SPECS
 from metrics.drift import FRACTION, segment_length
 from metrics.errors import MetricError
+from metrics.one_pass import MetricRun, run
+from metrics.rows import Labels, measured_rows
 from metrics.stream import Video
 from metrics.weights import PyPI, Weight
 
@@ -242,31 +244,35 @@ def climb(ladder: Ladder, clip: str, metric: Metric) -> Climb:
     reference = frames[0] if ladder.uses_reference else None
     apply = _damage(ladder, clip)
     length = segment_length(len(frames), FRACTION, metric.min_frames)
-    metric_index = metric.metrics.index(ladder.metric)
     whole, drifts, starts = [], [], []
     for level in ladder.levels:
-        whole.append(_score(metric, metric_index, apply(frames, level), fps, reference))
+        damaged = apply(frames, level)
+        whole.append(_scores(metric, ladder.metric, damaged, fps, reference).get("all", 0.0))
         tail = np.concatenate((frames[:-length], apply(frames[-length:], level)))
-        start = _score(metric, metric_index, tail[:length], fps, reference)
-        end = _score(metric, metric_index, tail[-length:], fps, reference)
-        starts.append(start)
-        drifts.append(end - start)
+        found = _scores(metric, ladder.metric, tail, fps, reference)
+        starts.append(found.get("start", 0.0))
+        drifts.append(found.get("end", 0.0) - starts[-1])
     return Climb(ladder, clip, tuple(whole), tuple(drifts), tuple(starts))
 
 
-def _score(
-    metric: Metric, index: int, frames: Frames, fps: float, reference: Frames | None
-) -> float:
-    """The metric's number; 0 where damage left nothing to measure (no face to be found)."""
+def _scores(
+    metric: Metric, name: str, frames: Frames, fps: float, reference: Frames | None
+) -> dict[str, float]:
+    """What scoring reads of a clip by segment, exactly; a segment in which damage left nothing to
+    measure (no face to be found) has no number."""
     count, height, width, _ = frames.shape
     video = VideoInfo(Path("clip"), count, fps, width, height)
+    one = MetricRun(metric, video, ScoringContext(reference=reference), FRACTION)
+    run([one], (Chunk(frames[first : first + 16], first) for first in range(0, count, 16)))
     try:
-        measurement = metric.begin(video, ScoringContext(reference=reference))
-        for first in range(0, count, 16):
-            measurement.update(Chunk(frames[first : first + 16], first))
-        return measurement.finish()[index].score()
+        readings, alone = one.finish()
     except MetricError:
-        return 0.0
+        return {}
+    labels = Labels(name, metric.backend, "", "", "", count, fps, "cpu")
+    rows = measured_rows(labels, readings[name], one.slices, alone[name], (), FRACTION)
+    return {
+        row.segment: row.value for row in rows if row.reading == "exact" and row.value is not None
+    }
 
 
 def _damage(ladder: Ladder, clip: str) -> damage.Damage:

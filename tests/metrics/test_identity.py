@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metrics import weights
 from metrics.errors import Undefined
 from metrics.face_tracks import Face, Person, assign, identity_readings, overlap, reference_frame
-from metrics.identity import BuffaloL, arcface, scrfd, unit
+from metrics.identity import CPU, CUDA, BuffaloL, onnx_session, unit
+from metrics.score import Job, Scorer
 
 LEFT, RIGHT = np.array([10.0, 10, 50, 50]), np.array([110.0, 10, 150, 50])
 
@@ -174,9 +176,16 @@ def tiny_onnx(tmp_path: Path):
     return detector, recogniser
 
 
-def test_insightface_runs_both_networks_and_is_given_bgr(tiny_onnx, measure):
+@pytest.fixture
+def tiny_files(tiny_onnx, monkeypatch):
+    """The tiny networks stand where the published ones are looked for."""
+    files = dict(zip(BuffaloL.weights, tiny_onnx, strict=True))
+    monkeypatch.setattr(weights, "get", lambda name, **_: files[name])
+
+
+def test_insightface_runs_both_networks_and_is_given_bgr(tiny_files, measure):
     metric = BuffaloL()
-    metric.detect, metric.embed = scrfd(tiny_onnx[0], "cpu"), arcface(tiny_onnx[1], "cpu")
+    metric.load("cpu")
     red = np.zeros((320, 320, 3), np.uint8)
     red[..., 0] = 255
     box, picture = metric.detect(red)[0]
@@ -191,3 +200,31 @@ def test_insightface_runs_both_networks_and_is_given_bgr(tiny_onnx, measure):
     found = readings["identity"].curve.values
     assert found[1] == pytest.approx(1)
     assert found[2] < 1
+
+
+def test_rows_say_cpu_where_onnxruntime_has_no_cuda(tiny_files, media, monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
+    clip = media / "carphone_pristine.mp4"
+    scores = Scorer(["buffalo-l"], device="cuda").score(Job(clip, media))
+    assert scores.rows
+    assert {row.device for row in scores.rows} == {"cpu"}
+
+
+def test_cuda_is_asked_for_exact_arithmetic(monkeypatch):
+    import onnxruntime
+
+    class Session:
+        def __init__(self, path, options, providers):
+            self.providers = providers
+
+        def get_providers(self):
+            return [name for name, _ in self.providers]
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    assert onnx_session("a.onnx", "cuda").providers == [
+        ("CUDAExecutionProvider", {"use_tf32": 0, "cudnn_conv_algo_search": "DEFAULT"}),
+        ("CPUExecutionProvider", {}),
+    ]

@@ -38,6 +38,13 @@ def test_every_video_has_a_job_and_a_folder_of_its_own(folder, tmp_path):
     assert len({job.folder for job in jobs}) == 4
 
 
+def test_folders_of_scores_inside_the_videos_are_no_videos(folder):
+    names = [job.name for job in jobs_from_folder(folder, folder / "study" / "scores")]
+    for name in names:
+        (folder / "study" / "scores" / name).mkdir(parents=True)
+    assert [job.name for job in jobs_from_folder(folder, folder / "study" / "scores")] == names
+
+
 def test_prompts_and_images_come_from_the_csv(folder, tmp_path):
     csv = prompts(
         tmp_path,
@@ -94,3 +101,15 @@ def test_exports_hold_what_was_scored(tmp_path, write_clip, moving):
     assert [video["video_path"] for video in videos] == ["good_1.mp4", "good_2.mp4"]
     # As in VBench: a video's imaging quality is 0..100, the data set's 0..1.
     assert mean * 100 == pytest.approx(sum(video["video_results"] for video in videos) / 2)
+
+
+def test_the_rate_of_identity_is_vbenchs_human_identity_and_the_cosine_is_not():
+    rows = [
+        {"video": "v", "metric": metric, "fingerprint": "f", "backend": "b", "value": value}
+        for metric, value in (("identity", 0.6), ("identity_rate", 0.9))
+    ]
+    found = export.vbench(pd.DataFrame(rows).assign(segment="all", status="ok"))
+    assert {name: mean for name, (mean, _) in found.items()} == {
+        "identity": 0.6,
+        "human_identity": 0.9,
+    }

@@ -18,10 +18,10 @@ from metrics.base import VideoInfo
 from metrics.clarity import MusiqSpaq, musiq_input
 from metrics.clip_frames import clip_input, image_features, load_clip
 from metrics.consistency import ClipBackground, DinoSubject, dino_features, dino_input, likeness
-from metrics.dynamic import RaftLarge, SampledPairs, raft_padding
+from metrics.dynamic import MULTIPLE, RaftLarge, SampledPairs
 from metrics.dynamic_degree import is_dynamic, pair_magnitude, threshold
 from metrics.errors import Undefined
-from metrics.forward import Forwards
+from metrics.forward import Forwards, centred_padding
 from metrics.motion import AmtS, Rife, Triplets, smoothness
 from metrics.networks.amt import AMTSmall
 from metrics.networks.rife import RIFE
@@ -259,9 +259,9 @@ def test_pair_magnitude_is_the_mean_of_the_fastest_twentieth(rules):
 
 
 def test_raft_pads_to_multiples_of_eight_half_on_each_side():
-    assert raft_padding(360, 640) == (0, 0, 0, 0)
-    assert raft_padding(139, 145) == (3, 4, 2, 3)
-    assert raft_padding(64, 128) == (0, 0, 32, 32)
+    assert centred_padding(360, 640, MULTIPLE) == (0, 0, 0, 0)
+    assert centred_padding(139, 145, MULTIPLE) == (3, 4, 2, 3)
+    assert centred_padding(64, 128, MULTIPLE) == (0, 0, 32, 32)
 
 
 # --- semantic -----------------------------------------------------------------------------------

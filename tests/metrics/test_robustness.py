@@ -1,10 +1,13 @@
 """Broken and unusual files: a row with a status and a reason, never a crash."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from metrics.flow_dis import DisFlow
 from metrics.score import Job, Scorer, score_many
 
 LIGHT = ["classical", "dis", "lab-moments", "frame-difference"]
@@ -65,14 +68,23 @@ def test_an_8k_frame_is_scored_or_refused_with_a_reason(tmp_path, write_clip):
 
 
 def test_networks_refuse_frames_above_their_size(tmp_path, write_clip, moving, monkeypatch):
-    from metrics.flow_dis import DisFlow
-
     monkeypatch.setattr(DisFlow, "max_pixels", 1000)
     scorer = Scorer(["dis", "frame-difference"], device="cpu")
     path = write_clip(tmp_path / "v.mp4", moving(9))
     found = whole(scorer.score(Job(path, tmp_path)))
-    assert found["dynamic"][0] == "unavailable" and "megapixels" in found["dynamic"][1]
+    assert found["dynamic"][0] == "undefined" and "megapixels" in found["dynamic"][1]
     assert found["change"][0] == "ok"
+
+
+def test_frames_too_large_are_looked_at_once_and_again_when_the_limit_moves(
+    tmp_path, write_clip, moving, monkeypatch
+):
+    jobs = [Job(write_clip(tmp_path / "v.mp4", moving(9)), tmp_path / "out")]
+    monkeypatch.setattr(DisFlow, "max_pixels", 1000)
+    assert score_many(jobs, ["dis"], device="cpu").scored == 1
+    assert score_many(jobs, ["dis"], device="cpu").kept == 1
+    monkeypatch.setattr(DisFlow, "max_pixels", 10**6)
+    assert score_many(jobs, ["dis"], device="cpu").scored == 1
 
 
 def test_a_truncated_video_is_scored_with_a_note(tmp_path, scorer, write_clip, moving):
@@ -124,9 +136,36 @@ def test_a_run_says_which_videos_failed_and_scores_the_others(tmp_path, write_cl
     assert (tmp_path / "out" / "good.mp4" / "scores.parquet").exists()
 
 
-def test_a_reference_image_that_cannot_be_read_is_told(tmp_path, scorer, write_clip, moving):
+def _no_image(path, monkeypatch):
+    path.write_bytes(b"no image")
+
+
+def _bomb(path, monkeypatch):
+    Image.new("RGB", (64, 64)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+
+
+def _forbidden(path, monkeypatch):
+    Image.new("RGB", (64, 64)).save(path)
+    opened = Path.open
+
+    def refuse(self, *arguments, **options):
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Image, "open", refuse.__get__(path))
+
+
+@pytest.mark.parametrize("make", [_no_image, _bomb, _forbidden])
+def test_a_bad_reference_image_fails_the_metrics_that_look_at_it(
+    tmp_path, scorer, write_clip, moving, monkeypatch, make
+):
     path = write_clip(tmp_path / "v.mp4", moving(9))
-    image = tmp_path / "image.png"
-    image.write_bytes(b"no image")
-    found = whole(scorer.score(Job(path, tmp_path, reference=image)))
-    assert all("reference image" in reason for _, reason in found.values())
+    make(tmp_path / "image.png", monkeypatch)
+    found = whole(scorer.score(Job(path, tmp_path, reference=tmp_path / "image.png")))
+    failed = {metric for metric, (status, _) in found.items() if status == "failed"}
+    assert failed == {"colour", "contrast", "cast"}
+    assert all("the reference image cannot be read" in found[metric][1] for metric in failed)
+    assert {found[metric][0] for metric in METRICS - failed} == {"ok"}

@@ -1,12 +1,18 @@
 """Scoring: rows, both readings, nothing twice, and no dependence on chunk, order or neighbours."""
 
+import os
+import time
+
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from metrics import registry, store
+from metrics import one_pass, registry, store
 from metrics.base import Curve, Measurement, Metric, PerFrame, Reading
 from metrics.errors import UserError
+from metrics.forward import FrameForwards
 from metrics.score import Job, Scorer, parse_shard, score_many, score_video
 from metrics.stream import Video
 
@@ -73,6 +79,49 @@ def test_scores_do_not_depend_on_order_threads_or_other_videos(clip, media):
     pd.testing.assert_frame_equal(first.sort_index(), again.sort_index(), check_exact=True)
 
 
+class Sum(Metric):
+    """A network whose last bits depend on how many cores share it."""
+
+    backend = "sum-for-tests"
+    metrics = ("contrast",)
+
+    def begin(self, video, context):
+        waves = torch.arange(1 << 20, dtype=torch.float32)
+
+        def network(frames):
+            shares.add(torch.get_num_threads())
+            return np.array([torch.sin(waves * float(one.mean())).sum() for one in frames])
+
+        shares = self.shares = set()
+        network(np.zeros((1, 4, 4, 3)))  # as an input image goes before the first frame
+        return FrameForwards("contrast", lambda frame: frame, network, 2)
+
+
+@pytest.fixture
+def four_threads():
+    """torch and OpenCV are set up as on a machine with four cores."""
+    before, before_cv2 = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(4)
+    cv2.setNumThreads(4)
+    yield
+    torch.set_num_threads(before)
+    cv2.setNumThreads(before_cv2)
+
+
+def test_scores_do_not_depend_on_the_cores_nor_on_how_many_metrics_are_stale(
+    clip, monkeypatch, four_threads
+):
+    metric, curves = Sum(), []
+    monkeypatch.setitem(registry.BACKENDS, "sum-for-tests", (("contrast",), lambda: metric))
+    for cores in (1, 2, 4, 16):
+        for backends in (["sum-for-tests"], ["sum-for-tests", "frame-difference"]):
+            monkeypatch.setattr(one_pass, "usable_cores", lambda cores=cores: cores)
+            curve = score_video(clip, backends, device="cpu").curves
+            curves.append(curve[curve["metric"] == "contrast"]["value"].to_numpy())
+            assert metric.shares == {1}
+    assert all(np.array_equal(curve, curves[0]) for curve in curves)
+
+
 def test_all_metrics_share_one_decode(clip):
     before = Video.decodes
     score_video(clip, LIGHT, device="cpu")
@@ -109,6 +158,18 @@ def test_only_what_changed_is_measured_again(tmp_path, clip):
     assert set(before.loc["dynamic", "fingerprint"]) != set(after.loc["dynamic", "fingerprint"])
     curves = store.read_curves(folder)
     assert set(curves["fingerprint"]) == set(after["fingerprint"])
+
+
+def test_forcing_a_set_measures_it_again_and_keeps_other_backends(tmp_path, clip):
+    jobs = [Job(clip, tmp_path / "a")]
+    score_many(jobs, ["lab-moments"], device="cpu")
+    score_many(jobs, ["frame-difference"], device="cpu")
+    before = Video.decodes
+    assert score_many(jobs, ["frame-difference"], device="cpu", force=True).scored == 1
+    assert Video.decodes == before + 1
+    both = {"lab-moments", "frame-difference"}
+    assert set(store.read_scores(tmp_path / "a")["backend"]) == both
+    assert set(store.read_curves(tmp_path / "a")["backend"]) == both
 
 
 def test_a_changed_video_or_fraction_is_measured_again(tmp_path, clip, write_clip, moving):
@@ -203,6 +264,12 @@ def test_unknown_sets_backends_and_options_are_told_in_one_line():
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("given", [{"fraction": 0.7}, {"fraction": 0.0}, {"chunk": 0}])
+def test_what_is_given_is_checked_as_a_sets_own_values_are(given):
+    with pytest.raises(UserError, match=f"{next(iter(given))} is"):
+        Scorer(["dis"], device="cpu", **given)
+
+
 def test_fingerprints_change_with_parameters_and_protocol_only():
     first, same = registry.build("dis"), registry.build("dis")
     assert first.fingerprint() == same.fingerprint() and len(first.fingerprint()) == 16
@@ -217,6 +284,19 @@ def test_an_unreadable_store_only_costs_its_scores(tmp_path, clip):
     (folder / store.SCORES_FILE).write_bytes(b"PAR1 half a file")
     assert score_many([Job(clip, folder)], ["lab-moments"], device="cpu").scored == 1
     assert len(store.read_scores(folder)) > 0
+
+
+def test_what_a_killed_process_was_writing_is_swept(tmp_path):
+    left, recent, other = (
+        tmp_path / name for name in (".scores.csv.a.tmp", ".scores.csv.b.tmp", ".other.csv.a.tmp")
+    )
+    for path in (left, recent, other):
+        path.touch()
+    for path in (left, other):
+        os.utime(path, (time.time() - 100,) * 2)
+    store.replace_file(tmp_path / "scores.csv", b"new")
+    assert (tmp_path / "scores.csv").read_bytes() == b"new"
+    assert not left.exists() and recent.exists() and other.exists()
 
 
 def test_wrong_weights_stop_the_run(clip, tmp_path, monkeypatch):

