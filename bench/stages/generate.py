@@ -17,6 +17,7 @@ from bench.signals import Stop, Stopped
 from bench.study import Cell, Key, Study
 from bench.sweep import Batch, DiskFull, Maker, Outcome, Sweep, batches
 from bench.variant import Variant
+from bench.video import check_video
 
 OK, FAILED, AGAIN, INTERRUPTED = 0, 1, 75, 130
 """Exit statuses; AGAIN says that the time was over before the work was (EX_TEMPFAIL)."""
@@ -108,7 +109,12 @@ def _existing(cfg: Mapping[str, Any]) -> int:
 
 
 def ask(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> tuple[Study, Suite, list[Batch]]:
-    """Open or create the study, ask it for the cells, and give them in batches."""
+    """Open or create the study, ask it for the cells, and give them in batches.
+
+    Raises:
+        UserError: something is wrong that can be seen before a model is loaded.
+    """
+    check_video(cfg["video"])
     if cfg["batch"] < 1:
         raise UserError(f"batch={cfg['batch']}: give 1 or more")
     if not 0 <= cfg["worker"] < cfg["workers"]:
