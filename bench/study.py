@@ -274,7 +274,7 @@ class Study:
             files.create_once(path / "study.yaml", text)
         study = cls.open(path)
         for key, theirs, ours in _differences(study.settings, settings):
-            if not (path / "cells").exists():  # a first try that made nothing binds nobody
+            if not study._bound():  # a first try that made nothing binds nobody
                 files.atomic_write(path / "study.yaml", text)
                 return cls.open(path)
             raise UserError(
@@ -282,6 +282,14 @@ class Study:
                 "go back to that value or name another study"
             )
         return study
+
+    def _bound(self) -> bool:
+        """Whether there are cells of these settings, somebody makes one, or jobs will."""
+        return (
+            (self.path / "cells").exists()
+            or any((self.path / "logs").glob("*.json"))
+            or any(claim.alive for claim in claims.read_claims(self.path / "claims"))
+        )
 
     def ask(self, variants: Sequence[str], prompts: Sequence[str], seeds: Sequence[int]) -> None:
         """Add variants × prompts × seeds to what the study is asked for; asking again is free."""
