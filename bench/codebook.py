@@ -210,7 +210,7 @@ def save(path: Path, codes: Tensor, about: dict[str, str]) -> None:
 
 def autoencoder_digest(checkpoint: str) -> str:
     """16 hex digits of the autoencoder's weights: codes are only worth something with these."""
-    from bench.generators.checkpoint import local_folder
+    from bench.generators.sources import local_folder
 
     total = hashlib.sha256()
     folder = local_folder(checkpoint)

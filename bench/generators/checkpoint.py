@@ -160,19 +160,6 @@ def check_folder(
             )
 
 
-def local_folder(source: str) -> Path | None:
-    """The folder of a source: itself, or where the hub's files are kept; None if not there."""
-    if Path(source).exists():
-        return Path(source)
-    from huggingface_hub import try_to_load_from_cache
-
-    for name in ("model_index.json", "config.json"):
-        found = try_to_load_from_cache(source, name)
-        if isinstance(found, str):
-            return Path(found).parent
-    return None
-
-
 def digest(folder: Path) -> str:
     """16 hex digits that change when a file of the folder does."""
     total = hashlib.sha256()

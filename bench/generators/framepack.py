@@ -30,6 +30,7 @@ from bench.generators.projections import (
     make_projections,
     trained_projections,
 )
+from bench.generators.sources import local_folder
 from bench.generators.teacache import HUNYUAN_CURVE, TeaCache
 from bench.generators.transformer import (
     PackedTransformer,
@@ -164,7 +165,7 @@ class FramePack:
                 self.config.checkpoint,
                 *filter(None, [self.config.transformer, self.config.image_encoder]),
             ]
-            folders = [ckpt.local_folder(source) for source in sources]
+            folders = [local_folder(source) for source in sources]
             digests = [ckpt.digest(folder) for folder in folders if folder]
             self._identity = {
                 "kind": "framepack",
@@ -275,7 +276,7 @@ class FramePack:
         if not file.is_file():
             return None
         source = self._transformer_source(str(variant.option("weights", "")))
-        transformer = ckpt.local_folder(source)
+        transformer = local_folder(source)
         return Delta.read(name, file, None if transformer is None else inner_folder(transformer))
 
     def _use_weights(self, variant: Variant, weights: str, lora: str, delta: Delta | None) -> None:
@@ -319,11 +320,11 @@ class FramePack:
             return self.config.transformers[name]
         if self.config.transformer:
             return self.config.transformer
-        folder = ckpt.local_folder(self.config.checkpoint)
+        folder = local_folder(self.config.checkpoint)
         return str(folder or self.config.checkpoint)
 
     def _transformer_folder(self) -> Path | None:
-        folder = ckpt.local_folder(self._transformer_source(self._weights))
+        folder = local_folder(self._transformer_source(self._weights))
         return None if folder is None else inner_folder(folder)
 
     def _pack(self) -> None:
