@@ -91,8 +91,20 @@ def load_pipeline(
         raise unusable("generator.checkpoint", checkpoint, error) from error
 
 
-def load_transformer(source: str, dtype: torch.dtype, *, offline: bool = False) -> Any:
+def load_transformer(
+    source: str,
+    dtype: torch.dtype,
+    *,
+    key: str = "generator.transformer",
+    offline: bool = False,
+) -> Any:
     """A transformer from a folder or hub id, which may be a whole checkpoint's.
+
+    Args:
+        source: folder or hub id.
+        dtype: of its weights.
+        key: where the configuration names it.
+        offline: never touch the network.
 
     Raises:
         UserError: it cannot be read.
@@ -107,7 +119,7 @@ def load_transformer(source: str, dtype: torch.dtype, *, offline: bool = False) 
             local_files_only=offline,
         )
     except Exception as error:
-        raise unusable("generator.transformer", source, error) from error
+        raise unusable(key, source, error) from error
 
 
 def _load_image_encoder(source: str, dtype: torch.dtype, offline: bool) -> dict[str, Any]:

@@ -140,7 +140,8 @@ class FramePack:
             offline=config.offline,
         )
         self.pipe.set_progress_bar_config(disable=True)
-        self._weights = ""
+        self._weights: str | None = ""
+        """Of `transformers`, empty for the checkpoint's own; None where loading has failed."""
         self._merged: dict[str, Lora] = {}
         self._pack()
         if config.vae_tiling:
@@ -307,11 +308,11 @@ class FramePack:
 
     def _load_weights(self, name: str) -> None:
         source = self._transformer_source(name)
+        key = f"generator.transformers.{name}" if name else "generator.transformer"
         self.pipe.remove_all_hooks()
-        self.pipe.transformer = None
-        self.pipe.register_modules(
-            transformer=ckpt.load_transformer(source, self._dtype, offline=self.config.offline)
-        )
+        self.pipe.transformer, self._weights = None, None  # two 13B models do not fit
+        loaded = ckpt.load_transformer(source, self._dtype, key=key, offline=self.config.offline)
+        self.pipe.register_modules(transformer=loaded)
         self._weights = name
         self._pack()
 
@@ -324,7 +325,7 @@ class FramePack:
         return str(folder or self.config.checkpoint)
 
     def _transformer_folder(self) -> Path | None:
-        folder = local_folder(self._transformer_source(self._weights))
+        folder = local_folder(self._transformer_source(self._weights or ""))
         return None if folder is None else inner_folder(folder)
 
     def _pack(self) -> None:
