@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import diffusers
 import torch
 from diffusers import (
+    AutoencoderKLHunyuanVideo,
     HunyuanVideoFramepackPipeline,
     HunyuanVideoFramepackTransformer3DModel,
 )
@@ -20,8 +22,8 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import SiglipImageProcessor, SiglipVisionModel
 from transformers.utils import logging as transformers_logging
 
-import bench.pocket.autoencoder  # noqa: F401  # diffusers loads our class only once imported
 from bench.errors import UserError
+from bench.pocket import autoencoder  # diffusers loads our class only once imported
 
 COMPONENTS: Final = (
     "transformer",
@@ -120,6 +122,21 @@ def load_transformer(
         )
     except Exception as error:
         raise unusable(key, source, error) from error
+
+
+def load_autoencoder(source: str, dtype: torch.dtype) -> Any:
+    """A checkpoint's autoencoder alone, of the class that its config.json names.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        named: Any = AutoencoderKLHunyuanVideo
+        name = named.load_config(source, subfolder="vae")["_class_name"]
+        kind: Any = getattr(diffusers, name, None) or getattr(autoencoder, name)
+        return kind.from_pretrained(source, subfolder="vae", dtype=dtype)
+    except Exception as error:
+        raise unusable("checkpoint", source, error) from error
 
 
 def _load_image_encoder(source: str, dtype: torch.dtype, offline: bool) -> dict[str, Any]:

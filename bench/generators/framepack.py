@@ -242,7 +242,7 @@ class FramePack:
         return Noisy(sigma) if sigma else untouched
 
     def _codes(self, variant: Variant) -> Tensor:
-        books = self.config.codebooks
+        books = {str(codes): file for codes, file in self.config.codebooks.items()}
         key = str(variant.discrete or next(iter(books), ""))
         if key not in books:
             have = f"there are {', '.join(books)}" if books else "none are configured"
