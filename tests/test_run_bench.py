@@ -220,6 +220,50 @@ def test_retry_makes_failed_cells_again_and_only_those(tmp_path: Path) -> None:
     assert done.stat().st_mtime_ns == before
 
 
+def run_here(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[object, str]:
+    """Exit status and output of a command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    return stopped.value.code, capsys.readouterr().out
+
+
+def test_retry_makes_failures_of_every_command_with_that_command_s_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.stages import generate
+    from tests.bench.sweeping import Noise
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(generate, "maker", lambda *arguments: Noise)
+    (tmp_path / "suite.csv").write_text("id,text\na,one\n")
+    suite = ["study=study", "prompts=file", "prompts.file=suite.csv"]
+    assert run_here(suite, monkeypatch, capsys)[0] == 0
+    job = ["workers=2", "worker=1", "claims.wait=false", "retry_failed=false", "time_limit=60"]
+    assert run_here([*suite, "seeds=[1,2]", *job], monkeypatch, capsys)[0] == 0
+    paths = sorted((tmp_path / "study").glob("cells/*/a_[12]/cell.json"))
+    for path in paths:
+        error = {"kind": "NaN", "message": "no"}
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"status": "failed", "error": error})
+        )
+    status, said = run_here(["stage=retry", "study=study"], monkeypatch, capsys)
+    assert status == 0
+    assert "all 2 cells are finished, 2 of them now" in said
+    assert [json.loads(path.read_text())["status"] for path in paths] == ["done", "done"]
+
+    stray = tmp_path / "study" / "cells" / "v" / "a_9" / "cell.json"
+    stray.parent.mkdir(parents=True)
+    paths[0].rename(stray)
+    record = json.loads(stray.read_text()) | {"variant": "v", "seed": 9, "status": "failed"}
+    stray.write_text(json.dumps(record))
+    status, said = run_here(["stage=retry", "study=study"], monkeypatch, capsys)
+    assert status == 1
+    assert "1 failed cells are left (first: v/a_9): run the command that asked for them" in said
+
+
 def test_a_launcher_of_processes_starts_workers_of_one_study(tmp_path: Path) -> None:
     done = run_bench(
         "stage=plan", "json=true", "hydra/launcher=processes", "workers=2", "study=study",

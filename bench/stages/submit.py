@@ -20,7 +20,7 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant], overrides: Sequence
     Raises:
         UserError: the input is wrong, or SLURM refuses.
     """
-    study, _, work = generate.ask(cfg, variants)
+    study, _, _, work = generate.ask(cfg, variants)
     cells = [cell for batch in work for cell in batch.cells]
     statuses = {cell: cell.status for cell in cells}
     failed = [cell for cell in cells if statuses[cell] == "failed"]

@@ -90,6 +90,17 @@ def test_a_study_whose_first_cell_is_being_made_or_waits_in_a_queue_keeps_its_se
         Study.create(tmp_path, {"steps": 4})
 
 
+def test_a_request_keeps_the_configuration_of_who_asked_first(tmp_path: Path) -> None:
+    study = Study.create(tmp_path)
+    study.ask(["a"], ["p"], [0, 1], {"seeds": [0, 1]})
+    study.ask(["b"], ["p"], [0], {"seeds": 0})
+    study.ask(["a"], ["p"], [0, 1], {"seeds": "0 and 1"})
+    assert [(one.keys, one.configuration) for one in study.commands] == [
+        ([Key("a", "p", 0), Key("a", "p", 1)], {"seeds": [0, 1]}),
+        ([Key("b", "p", 0)], {"seeds": 0}),
+    ]
+
+
 @pytest.mark.parametrize("name", ["a/b", "", "..", "a@b", "a b"])
 def test_names_that_cannot_be_folders_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="cannot name a folder"):
