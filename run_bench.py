@@ -141,7 +141,7 @@ def retry(cfg: Values) -> int:
         print(f"study={study.path}: no failed cells")
         return OK
     if cluster.submissions(study):
-        return submit.retry(cfg, study, failed)
+        return submit.retry(cfg, study, failed, overrides())
     here = {key: cfg[key] for key in ("study", "device", "time_limit", "claims")}
     here |= {"retry_failed": True, "worker": 0, "workers": 1}
     if study.configuration.get("generator", {}).get("kind") == "folder":

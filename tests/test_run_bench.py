@@ -264,6 +264,36 @@ def test_retry_makes_failures_of_every_command_with_that_command_s_configuration
     assert "1 failed cells are left (first: v/a_9): run the command that asked for them" in said
 
 
+def test_jobs_are_told_the_preset_and_score_again_where_only_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.study import CellRecord, Study
+
+    monkeypatch.chdir(tmp_path)
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\ncat > /dev/null; ls study/logs | wc -l\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
+    words = ["stage=submit", "+ablation=demo", "study=study"]
+    status, said = run_here(words, monkeypatch, capsys)
+    assert status == 0
+    (script,) = (tmp_path / "study" / "logs").glob("*.sh")
+    assert " stage=work +ablation=demo " in script.read_text()
+
+    study = Study.open("study")
+    for cell in study.cells():
+        named = {"variant": cell.variant, "prompt_id": cell.prompt_id, "seed": cell.seed}
+        cell.write(CellRecord.model_validate(named | {"status": "done"}))
+        (cell.folder / "scores.parquet").touch()
+    status, said = run_here(words, monkeypatch, capsys)
+    assert "no job is needed\nto score them with another metric set, add cluster.stages" in said
+    status, said = run_here(
+        [*words, "metrics=paper", "cluster.stages=[score]"], monkeypatch, capsys
+    )
+    assert f"{len(study.asked)} to score; job 2 with 4 workers" in said
+
+
 def test_a_launcher_of_processes_starts_workers_of_one_study(tmp_path: Path) -> None:
     done = run_bench(
         "stage=plan", "json=true", "hydra/launcher=processes", "workers=2", "study=study",
