@@ -141,9 +141,21 @@ def retry(cfg: Values) -> int:
         print(f"study={study.path}: no failed cells")
         return OK
     if cluster.submissions(study):
-        return submit.retry(cfg, study, failed)
-    asked = study.configuration | {"study": cfg["study"], "device": cfg["device"]}
-    return generate.run(asked, variants(asked), only={cell.key for cell in failed})
+        return submit.retry(cfg, study, failed, overrides())
+    here = {key: cfg[key] for key in ("study", "device", "time_limit", "claims")}
+    here |= {"retry_failed": True, "worker": 0, "workers": 1}
+    if study.configuration.get("generator", {}).get("kind") == "folder":
+        return generate.run(study.configuration | here, [])
+    worst, left = OK, {cell.key for cell in failed}
+    for command in study.commands:
+        mine = left.intersection(command.keys) if command.configuration else set()
+        if mine:
+            asked = command.configuration | here
+            worst = max(worst, generate.run(asked, variants(asked), only=mine))
+            left -= mine
+        if worst > FAILED:  # stopped, not merely incomplete
+            return worst
+    return max(worst, generate.unasked(study, left))
 
 
 def work(cfg: Values) -> int:

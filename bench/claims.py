@@ -24,6 +24,8 @@ server. All of this module rests on it.
 - A claim is **released** by removing its generations upwards, its own last. Whoever looks in
   between makes generation 1, finds a later one above it and judges that one first; and whoever
   gets a claim looks at the work again before starting, because it may be finished by now.
+  A worker that wakes up after its lease finds its claim taken over, and removes nothing: the row
+  is the new owner's, and a gap in it would give the work away a second time.
 
 The trade-off: a lease cannot tell dead from slow. A worker that the system froze for longer than
 its lease wakes up believing it holds its claims. Therefore `held` is asked before results are put
@@ -137,21 +139,28 @@ class Worker:
     def held(self, work: str) -> bool:
         """Whether the claim is still ours: nobody has made a later generation of it."""
         generation = self._held.get(work)
-        if generation is None:
-            return False
-        stem = file_name(work)
-        return (self.folder / f"{stem}@{generation}").exists() and not (
-            self.folder / f"{stem}@{generation + 1}"
-        ).exists()
+        return generation is not None and self._ours(file_name(work), generation)
 
     def release(self, work: Iterable[str]) -> None:
         """Give claims back, whether the work is done or not."""
         for name in list(work):
-            generation = self._held.pop(name, 0)
-            for number in range(1, generation + 1):
-                path = self.folder / f"{file_name(name)}@{number}"
-                self._copies.discard(path)
-                path.unlink(missing_ok=True)
+            self._remove(file_name(name), self._held.pop(name, 0))
+
+    def _ours(self, stem: str, generation: int) -> bool:
+        """Whether a row of generations ends with this one, and it is our claim, not a later one's
+        of the same name."""
+        try:
+            content = (self.folder / f"{stem}@{generation}").read_text("utf-8")
+        except FileNotFoundError:
+            return False
+        return self.name in content and not (self.folder / f"{stem}@{generation + 1}").exists()
+
+    def _remove(self, stem: str, generation: int) -> None:
+        """Remove a row of generations that ends with ours."""
+        row = [self.folder / f"{stem}@{number}" for number in range(1, generation + 1)]
+        self._copies.difference_update(row)
+        for path in row if self._ours(stem, generation) else ():
+            path.unlink(missing_ok=True)
 
     def _sign(self) -> None:
         """Write our file, which all claims are links to."""
@@ -238,11 +247,8 @@ class Worker:
         """
         now = self._now()
         for claim in read_claims(self.folder, self.lease, now):
-            generation = 0 if claim.alive else self._take(claim.work)
-            for number in range(1, generation + 1):
-                path = self.folder / f"{claim.work}@{number}"
-                self._copies.discard(path)
-                path.unlink(missing_ok=True)
+            if not claim.alive:
+                self._remove(claim.work, self._take(claim.work))
         for path in self.folder.glob("worker@*"):
             with contextlib.suppress(FileNotFoundError):
                 process = Process.parse(path.name)

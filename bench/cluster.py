@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,24 @@ class Submission:
     jobs: int
     """Jobs of the array."""
     overrides: list[str]
-    """The command line that asked for the work."""
+    """The command line that asked for the work, without stage and cluster keys."""
     cwd: str
+    """Where that command was given, and the jobs run."""
     submitted: str
     """ISO 8601, UTC."""
+    cluster: dict[str, Any] = field(default_factory=dict)
+    """The cluster keys; see `bench.config.Cluster`."""
+    command: str = ""
+    """Names the cells asked for: `bench.study.Command.name`."""
 
 
-def script(cluster: Mapping[str, Any], overrides: Sequence[str], jobs: int, logs: Path) -> str:
+def script(
+    cluster: Mapping[str, Any],
+    overrides: Sequence[str],
+    jobs: int,
+    logs: Path,
+    cwd: str | None = None,
+) -> str:
     """The batch script of an array of jobs.
 
     Args:
@@ -96,6 +107,7 @@ def script(cluster: Mapping[str, Any], overrides: Sequence[str], jobs: int, logs
         overrides: the command line that asks for the work, without stage and cluster keys.
         jobs: jobs in the array.
         logs: folder of the jobs' output.
+        cwd: where the jobs run; here where it is not given.
     """
     processes = max(cluster["gpus"], 1)
     words = [
@@ -111,7 +123,7 @@ def script(cluster: Mapping[str, Any], overrides: Sequence[str], jobs: int, logs
     ]
     return SCRIPT.format(
         directives="\n".join(f"#SBATCH {line}" for line in directives(cluster, jobs, logs)),
-        cwd=shlex.quote(str(Path.cwd())),
+        cwd=shlex.quote(cwd or str(Path.cwd())),
         setup="\n".join(cluster["setup"]),
         processes=processes,
         command=shlex.join(words),
@@ -143,7 +155,14 @@ def directives(cluster: Mapping[str, Any], jobs: int, logs: Path) -> list[str]:
 
 
 def submit(
-    study: Study, cluster: Mapping[str, Any], overrides: Sequence[str], pieces: int
+    study: Study,
+    cluster: Mapping[str, Any],
+    overrides: Sequence[str],
+    pieces: int,
+    *,
+    command: str = "",
+    cwd: str | None = None,
+    held: bool = False,
 ) -> Submission:
     """Hand one array to SLURM and remember it in the study.
 
@@ -152,6 +171,9 @@ def submit(
         cluster: see `bench.config.Cluster`.
         overrides: the command line that asks for the work.
         pieces: batches that are left; more jobs than pieces would idle.
+        command: names the cells that it asks for.
+        cwd: where the jobs run; here where it is not given.
+        held: no job begins before `release`.
 
     Raises:
         UserError: there is no sbatch here, or it refuses.
@@ -162,18 +184,30 @@ def submit(
     jobs = max(1, min(cluster["jobs"], math.ceil(pieces / processes)))
     logs = (study.path / "logs").absolute()
     logs.mkdir(parents=True, exist_ok=True)
-    text = script(cluster, overrides, jobs, logs)
-    done = subprocess.run(
-        ["sbatch", "--parsable"], input=text, capture_output=True, text=True, check=False
-    )
+    cwd = cwd or str(Path.cwd())
+    text = script(cluster, overrides, jobs, logs, cwd)
+    asked = ["sbatch", "--parsable", *["--hold"] * held]
+    done = subprocess.run(asked, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"sbatch: {' '.join(done.stderr.split()) or done.returncode}")
     job = done.stdout.strip().split(";")[0]
     files.atomic_write(logs / f"{job}.sh", text)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    submission = Submission(job, jobs, list(overrides), str(Path.cwd()), now)
+    submission = Submission(job, jobs, list(overrides), cwd, now, dict(cluster), command)
     files.atomic_write(logs / f"{job}.json", json.dumps(asdict(submission), indent=1) + "\n")
     return submission
+
+
+def release(job: str) -> None:
+    """Let the jobs of a held array begin.
+
+    Raises:
+        UserError: SLURM refuses.
+    """
+    done = subprocess.run(["scontrol", "release", job], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = " ".join(done.stderr.split()) or done.returncode
+        raise UserError(f"scontrol: {reason}; its jobs wait for: scontrol release {job}")
 
 
 def submissions(study: Study) -> list[Submission]:

@@ -5,7 +5,7 @@
 
 A history made discrete can carry only K colours per latent pixel: K = 1 is one colour, a large K
 changes nothing. The file holds `codes` [K, channels] and says in its metadata what it was made of.
-Name it in the generator's configuration: `generator.codebooks={256: OUT.safetensors}`.
+Name it in the generator's configuration: `+generator.codebooks.256=OUT.safetensors`.
 
 Source: arXiv 2504.12626 v3, history discretisation.
 """
@@ -45,12 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
-        from bench.generators import framepack
-
         check_codes(options.codes)
-        generator = framepack.build({"checkpoint": options.checkpoint})
         clips = find_clips(options.videos, options.height, options.width)
-        pixels = latent_pixels(generator, clips)
+        pixels = latent_pixels(autoencoder(options.checkpoint), clips)
         codes = k_means(pixels, options.codes, seed=options.seed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -120,13 +117,21 @@ def _spread(sample: Tensor, codes: int, rng: torch.Generator) -> Tensor:
     return torch.stack(centres)
 
 
-def latent_pixels(generator: Any, clips: Iterable[Tensor]) -> Tensor:
+def autoencoder(checkpoint: str) -> Any:
+    """The checkpoint's autoencoder, where and in the type that a generator would have it."""
+    from bench.generators.checkpoint import DTYPES, load_autoencoder
+    from bench.generators.options import device_name, dtype_name
+
+    device = device_name(None)
+    return load_autoencoder(checkpoint, DTYPES[dtype_name("dtype", "auto", device)]).to(device)
+
+
+def latent_pixels(vae: Any, clips: Iterable[Tensor]) -> Tensor:
     """All latent pixels [n, channels] of clips [3, T, H, W] in −1..1, T = 1 + 4k."""
-    vae = generator.pipe.vae
     found = []
     with torch.inference_mode():
         for clip in clips:
-            posterior = vae.encode(clip[None].to(generator.device, vae.dtype)).latent_dist
+            posterior = vae.encode(clip[None].to(vae.device, vae.dtype)).latent_dist
             latents = posterior.mode()[0].float() * vae.config.scaling_factor
             found.append(latents.flatten(1).T.cpu())
     if not found:
@@ -210,7 +215,7 @@ def save(path: Path, codes: Tensor, about: dict[str, str]) -> None:
 
 def autoencoder_digest(checkpoint: str) -> str:
     """16 hex digits of the autoencoder's weights: codes are only worth something with these."""
-    from bench.generators.checkpoint import local_folder
+    from bench.generators.sources import local_folder
 
     total = hashlib.sha256()
     folder = local_folder(checkpoint)

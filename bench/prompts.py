@@ -17,6 +17,7 @@ mended in one go, not in forty.
 
 import csv
 import hashlib
+import io
 import json
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -195,11 +196,16 @@ def _rows(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"prompts.file={path}: cannot be read ({error})") from None
     if path.suffix == ".csv":
-        rows = list(csv.DictReader(text.splitlines()))
-        return [(f"line {number}", row) for number, row in enumerate(rows, start=2)]
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        try:
+            return [(f"line {reader.line_num}", row) for row in reader]
+        except csv.Error as error:
+            first = reader.line_num + 1  # of the row that cannot be read
+            raise UserError(f"{path.name}: line {first}: not CSV ({error})") from None
     if path.suffix == ".jsonl":
         found = []
-        for number, line in enumerate(text.splitlines(), start=1):
+        # Not splitlines: a text may have other line ends than the file's, such as U+2028.
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 try:
                     found.append((f"line {number}", json.loads(line)))
@@ -230,8 +236,10 @@ def _prompt(row: object, root: Path, known: Collection[str]) -> Prompt:
     text = str(row.get("text") or "").strip()
     if not text:
         problems.append(f"prompt {identity!r} has no text")
-    tags = row.get("tags") or ()
-    words = tags.split(";") if isinstance(tags, str) else [str(tag) for tag in tags]
+    tags = row.get("tags")
+    words = (tags or "").split(";") if isinstance(tags, str | None) else tags
+    if not isinstance(words, list):
+        problems.append(f"prompt {identity!r}: tags {tags!r}: give a list, or words between ;")
     images: dict[str, Path | None] = {}
     for key in ("image", "end_image"):
         images[key], problem = _image(str(row.get(key) or ""), root, known)
@@ -239,7 +247,7 @@ def _prompt(row: object, root: Path, known: Collection[str]) -> Prompt:
             problems.append(f"prompt {identity!r}: {problem}")
     if problems:
         raise UserError("\n".join(problems))
-    cleaned = tuple(word.strip() for word in words if word.strip())
+    cleaned = tuple(word for tag in words if (word := str(tag).strip()))
     negative = str(row.get("negative") or "").strip()
     found = Prompt(identity, text, images["image"], negative, cleaned)
     return replace(found, end_image=images["end_image"])
@@ -277,8 +285,6 @@ def _unreadable(path: Path, name: str) -> str:
 
 def _as_png(data: bytes) -> bytes:
     """An image file as PNG, upright, in RGB: one kind of file for whoever reads the study."""
-    import io
-
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(data)) as image:

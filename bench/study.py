@@ -2,7 +2,8 @@
 
 ```
 STUDY/study.yaml                  settings that all cells share; the first run's configuration
-STUDY/asked/DIGEST.json           one file per distinct request: variants, prompts, seeds
+STUDY/asked/DIGEST.json           one file per distinct request: variants, prompts, seeds; the
+                                  configuration of the first run that made it
 STUDY/prompts/PROMPT.json         a prompt's text and tags; beside it PROMPT.png, its first frame
 STUDY/cells/VARIANT/PROMPT_SEED/  video.mp4, cell.json, scores.parquet, curves.parquet
 STUDY/claims/                     who works on what just now (bench.claims); gone when nobody does
@@ -19,9 +20,10 @@ This module imports neither torch nor the packages that make or measure videos.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -221,6 +223,24 @@ class Cell:
         return True
 
 
+@dataclass(frozen=True)
+class Command:
+    """What one run asked a study for: variants × prompts × seeds, and with what configuration."""
+
+    name: str
+    """The digest that names its file in STUDY/asked."""
+    variants: list[str]
+    prompts: list[str]
+    seeds: list[int]
+    configuration: dict[str, Any] = field(default_factory=dict)
+    """Of the first run that asked for this."""
+
+    @property
+    def keys(self) -> list[Key]:
+        """Its cells, variant by variant."""
+        return [Key(*key) for key in itertools.product(self.variants, self.prompts, self.seeds)]
+
+
 class Study:
     """A study folder. Get one by `Study.open` or `Study.create`."""
 
@@ -274,7 +294,7 @@ class Study:
             files.create_once(path / "study.yaml", text)
         study = cls.open(path)
         for key, theirs, ours in _differences(study.settings, settings):
-            if not (path / "cells").exists():  # a first try that made nothing binds nobody
+            if not study._bound():  # a first try that made nothing binds nobody
                 files.atomic_write(path / "study.yaml", text)
                 return cls.open(path)
             raise UserError(
@@ -283,30 +303,52 @@ class Study:
             )
         return study
 
-    def ask(self, variants: Sequence[str], prompts: Sequence[str], seeds: Sequence[int]) -> None:
-        """Add variants × prompts × seeds to what the study is asked for; asking again is free."""
+    def _bound(self) -> bool:
+        """Whether there are cells of these settings, somebody makes one, or jobs will."""
+        return (
+            (self.path / "cells").exists()
+            or any((self.path / "logs").glob("*.json"))
+            or any(claim.alive for claim in claims.read_claims(self.path / "claims"))
+        )
+
+    def ask(
+        self,
+        variants: Sequence[str],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        configuration: Mapping[str, Any] | None = None,
+    ) -> Command:
+        """Add variants × prompts × seeds to what the study is asked for; asking again is free.
+
+        Args:
+            variants, prompts, seeds: what names the cells.
+            configuration: the run's, with which `stage=retry` makes these cells again.
+        """
         for kind, names in (("variant", variants), ("prompt id", prompts)):
             for name in names:
                 if not name or not SAFE.issuperset(name) or name[0] in ".-":
                     raise UserError(f"{kind} {name!r} cannot name a folder: letters, digits, ._+-")
         request = {"variants": list(variants), "prompts": list(prompts), "seeds": list(seeds)}
-        text = json.dumps(request, indent=1)
-        path = self.path / "asked" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        digest = hashlib.sha256(json.dumps(request, indent=1).encode()).hexdigest()[:16]
+        path = self.path / "asked" / f"{digest}.json"
         if not path.exists():
-            files.create_once(path, text)
+            stored = request | ({"configuration": configuration} if configuration else {})
+            files.create_once(path, json.dumps(stored, indent=1))
+        return _command(path)
+
+    @property
+    def commands(self) -> list[Command]:
+        """What runs have asked for so far, oldest first."""
+        paths = (self.path / "asked").glob("*.json")
+        return [
+            _command(path)
+            for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
+        ]
 
     @property
     def asked(self) -> list[Key]:
         """All cells asked for so far, variant by variant, in the order of the requests' making."""
-        found: dict[Key, None] = {}
-        paths = (self.path / "asked").glob("*.json")
-        for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name)):
-            request = json.loads(path.read_bytes())
-            for variant in request["variants"]:
-                for prompt in request["prompts"]:
-                    for seed in request["seeds"]:
-                        found[Key(variant, prompt, seed)] = None
-        return list(found)
+        return list(dict.fromkeys(key for command in self.commands for key in command.keys))
 
     def cell(self, variant: str, prompt_id: str, seed: int) -> Cell:
         """One cell by its name, whether it exists or not."""
@@ -382,6 +424,11 @@ class Study:
                 prompt, _, seed = folder.name.rpartition("_")
                 if prompt and seed.lstrip("-").isdecimal():
                     yield Key(variant.name, prompt, int(seed))
+
+
+def _command(path: Path) -> Command:
+    """A request as its file says."""
+    return Command(path.stem, **json.loads(path.read_bytes()))
 
 
 def _differences(

@@ -336,7 +336,8 @@ class _Watch:
         sweep.display.section(number, sections)
         if sweep._preview and frames is not None:
             for cell, video in zip(self._batch.cells, frames(), strict=True):
-                if cell in self._missing:
+                # Sections made ahead are decoded later, and a cell that failed not at all.
+                if cell in self._missing and len(video):
                     write_video(cell.folder / "preview.mp4", [video], sweep._fps, crf=sweep._crf)
         sweep.stop.check()
 

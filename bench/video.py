@@ -7,7 +7,8 @@ container carries neither date nor version, and the colours are BT.709, limited 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +31,19 @@ X264 = "threads=1:lookahead-threads=1:sliced-threads=0:mbtree=0"
 one run in eight) other bytes from run to run, whatever the number of threads."""
 
 CRF_RANGE = (0, 51)
+PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+"""Of x264, fastest first."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,32 @@ class VideoFile:
     fps: float
     bytes: int
     sha256: str
+
+
+def check_video(video: Mapping[str, Any]) -> None:
+    """Check what all videos of a study have in common, before the first of them is made.
+
+    Args:
+        video: see `bench.config.Video`.
+
+    Raises:
+        UserError: names the first key that is wrong, and what it may be.
+    """
+    for key in ("seconds", "fps"):
+        if not (math.isfinite(video[key]) and video[key] > 0):
+            raise UserError(f"video.{key}={video[key]}: give a positive number")
+    check_crf(video["crf"])
+    if video["preset"] not in PRESETS:
+        raise UserError(f"video.preset={video['preset']}: choose from {', '.join(PRESETS)}")
+    size = (video["height"], video["width"])
+    if size != (None, None) and not all(size):
+        raise UserError(f"video.height={size[0]}, video.width={size[1]}: give both or neither")
+
+
+def check_crf(crf: int) -> None:
+    """Raises UserError where x264 has no such constant rate factor."""
+    if not CRF_RANGE[0] <= crf <= CRF_RANGE[1]:
+        raise UserError(f"video.crf={crf}: give 0 (best) to 51")
 
 
 def write_video(
@@ -67,8 +107,7 @@ def write_video(
     Raises:
         UserError: no frames, frames of different sizes, or a CRF out of range.
     """
-    if not CRF_RANGE[0] <= crf <= CRF_RANGE[1]:
-        raise UserError(f"video.crf={crf}: give 0 (best) to 51")
+    check_crf(crf)
     rate = exact_rate(fps)
     with files.replacing(path) as temporary:
         size, count = _encode(temporary, _single(frames), rate, crf, preset, path)

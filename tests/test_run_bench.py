@@ -73,6 +73,12 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["sampler=backwards"], "choose from vanilla, f1, anti_drifting"),
         (["packing=16k4"], "give levels fNkM"),
         (["video.height=100"], "not a multiple of 16"),
+        (["video=framepack", "video.height=480"], "video.width=None: give both or neither"),
+        (["video.crf=99"], "video.crf=99: give 0 (best) to 51"),
+        (["video.preset=foo"], "video.preset=foo: choose from ultrafast, "),
+        (["video.fps=0"], "video.fps=0.0: give a positive number"),
+        (["video.seconds=-3"], "video.seconds=-3.0: give a positive number"),
+        (["stage=plan", "video.seconds=nan"], "video.seconds=nan: give a positive number"),
         (["prompts.tags=[swim]"], "no swim; there are"),
         (["prompts=motion"], "name their folder"),
         (["prompts=file", "prompts.file=none.csv"], "none.csv: cannot be read"),
@@ -212,6 +218,80 @@ def test_retry_makes_failed_cells_again_and_only_those(tmp_path: Path) -> None:
     )
     assert json.loads(failed.read_text())["status"] == "done"
     assert done.stat().st_mtime_ns == before
+
+
+def run_here(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[object, str]:
+    """Exit status and output of a command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    return stopped.value.code, capsys.readouterr().out
+
+
+def test_retry_makes_failures_of_every_command_with_that_command_s_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.stages import generate
+    from tests.bench.sweeping import Noise
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(generate, "maker", lambda *arguments: Noise)
+    (tmp_path / "suite.csv").write_text("id,text\na,one\n")
+    suite = ["study=study", "prompts=file", "prompts.file=suite.csv"]
+    assert run_here(suite, monkeypatch, capsys)[0] == 0
+    job = ["workers=2", "worker=1", "claims.wait=false", "retry_failed=false", "time_limit=60"]
+    assert run_here([*suite, "seeds=[1,2]", *job], monkeypatch, capsys)[0] == 0
+    paths = sorted((tmp_path / "study").glob("cells/*/a_[12]/cell.json"))
+    for path in paths:
+        error = {"kind": "NaN", "message": "no"}
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"status": "failed", "error": error})
+        )
+    status, said = run_here(["stage=retry", "study=study"], monkeypatch, capsys)
+    assert status == 0
+    assert "all 2 cells are finished, 2 of them now" in said
+    assert [json.loads(path.read_text())["status"] for path in paths] == ["done", "done"]
+
+    stray = tmp_path / "study" / "cells" / "v" / "a_9" / "cell.json"
+    stray.parent.mkdir(parents=True)
+    paths[0].rename(stray)
+    record = json.loads(stray.read_text()) | {"variant": "v", "seed": 9, "status": "failed"}
+    stray.write_text(json.dumps(record))
+    status, said = run_here(["stage=retry", "study=study"], monkeypatch, capsys)
+    assert status == 1
+    assert "1 failed cells are left (first: v/a_9): run the command that asked for them" in said
+
+
+def test_jobs_are_told_the_preset_and_score_again_where_only_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.study import CellRecord, Study
+
+    monkeypatch.chdir(tmp_path)
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\ncat > /dev/null; ls study/logs | wc -l\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
+    words = ["stage=submit", "+ablation=demo", "study=study"]
+    status, said = run_here(words, monkeypatch, capsys)
+    assert status == 0
+    (script,) = (tmp_path / "study" / "logs").glob("*.sh")
+    assert " stage=work +ablation=demo " in script.read_text()
+
+    study = Study.open("study")
+    for cell in study.cells():
+        named = {"variant": cell.variant, "prompt_id": cell.prompt_id, "seed": cell.seed}
+        cell.write(CellRecord.model_validate(named | {"status": "done"}))
+        (cell.folder / "scores.parquet").touch()
+    status, said = run_here(words, monkeypatch, capsys)
+    assert "no job is needed\nto score them with another metric set, add cluster.stages" in said
+    status, said = run_here(
+        [*words, "metrics=paper", "cluster.stages=[score]"], monkeypatch, capsys
+    )
+    assert f"{len(study.asked)} to score; job 2 with 4 workers" in said
 
 
 def test_a_launcher_of_processes_starts_workers_of_one_study(tmp_path: Path) -> None:

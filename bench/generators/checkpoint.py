@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import diffusers
 import torch
 from diffusers import (
+    AutoencoderKLHunyuanVideo,
     HunyuanVideoFramepackPipeline,
     HunyuanVideoFramepackTransformer3DModel,
 )
@@ -20,8 +22,8 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import SiglipImageProcessor, SiglipVisionModel
 from transformers.utils import logging as transformers_logging
 
-import bench.pocket.autoencoder  # noqa: F401  # diffusers loads our class only once imported
 from bench.errors import UserError
+from bench.pocket import autoencoder  # diffusers loads our class only once imported
 
 COMPONENTS: Final = (
     "transformer",
@@ -91,8 +93,20 @@ def load_pipeline(
         raise unusable("generator.checkpoint", checkpoint, error) from error
 
 
-def load_transformer(source: str, dtype: torch.dtype, *, offline: bool = False) -> Any:
+def load_transformer(
+    source: str,
+    dtype: torch.dtype,
+    *,
+    key: str = "generator.transformer",
+    offline: bool = False,
+) -> Any:
     """A transformer from a folder or hub id, which may be a whole checkpoint's.
+
+    Args:
+        source: folder or hub id.
+        dtype: of its weights.
+        key: where the configuration names it.
+        offline: never touch the network.
 
     Raises:
         UserError: it cannot be read.
@@ -107,7 +121,22 @@ def load_transformer(source: str, dtype: torch.dtype, *, offline: bool = False) 
             local_files_only=offline,
         )
     except Exception as error:
-        raise unusable("generator.transformer", source, error) from error
+        raise unusable(key, source, error) from error
+
+
+def load_autoencoder(source: str, dtype: torch.dtype) -> Any:
+    """A checkpoint's autoencoder alone, of the class that its config.json names.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        named: Any = AutoencoderKLHunyuanVideo
+        name = named.load_config(source, subfolder="vae")["_class_name"]
+        kind: Any = getattr(diffusers, name, None) or getattr(autoencoder, name)
+        return kind.from_pretrained(source, subfolder="vae", dtype=dtype)
+    except Exception as error:
+        raise unusable("checkpoint", source, error) from error
 
 
 def _load_image_encoder(source: str, dtype: torch.dtype, offline: bool) -> dict[str, Any]:
@@ -158,19 +187,6 @@ def check_folder(
                 f"generator.checkpoint: {checkpoint}: component {component} is missing; "
                 f"needed are {', '.join(needed)}"
             )
-
-
-def local_folder(source: str) -> Path | None:
-    """The folder of a source: itself, or where the hub's files are kept; None if not there."""
-    if Path(source).exists():
-        return Path(source)
-    from huggingface_hub import try_to_load_from_cache
-
-    for name in ("model_index.json", "config.json"):
-        found = try_to_load_from_cache(source, name)
-        if isinstance(found, str):
-            return Path(found).parent
-    return None
 
 
 def digest(folder: Path) -> str:

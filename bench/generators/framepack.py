@@ -30,6 +30,7 @@ from bench.generators.projections import (
     make_projections,
     trained_projections,
 )
+from bench.generators.sources import local_folder
 from bench.generators.teacache import HUNYUAN_CURVE, TeaCache
 from bench.generators.transformer import (
     PackedTransformer,
@@ -139,7 +140,8 @@ class FramePack:
             offline=config.offline,
         )
         self.pipe.set_progress_bar_config(disable=True)
-        self._weights = ""
+        self._weights: str | None = ""
+        """Of `transformers`, empty for the checkpoint's own; None where loading has failed."""
         self._merged: dict[str, Lora] = {}
         self._pack()
         if config.vae_tiling:
@@ -164,7 +166,7 @@ class FramePack:
                 self.config.checkpoint,
                 *filter(None, [self.config.transformer, self.config.image_encoder]),
             ]
-            folders = [ckpt.local_folder(source) for source in sources]
+            folders = [local_folder(source) for source in sources]
             digests = [ckpt.digest(folder) for folder in folders if folder]
             self._identity = {
                 "kind": "framepack",
@@ -240,7 +242,7 @@ class FramePack:
         return Noisy(sigma) if sigma else untouched
 
     def _codes(self, variant: Variant) -> Tensor:
-        books = self.config.codebooks
+        books = {str(codes): file for codes, file in self.config.codebooks.items()}
         key = str(variant.discrete or next(iter(books), ""))
         if key not in books:
             have = f"there are {', '.join(books)}" if books else "none are configured"
@@ -275,7 +277,7 @@ class FramePack:
         if not file.is_file():
             return None
         source = self._transformer_source(str(variant.option("weights", "")))
-        transformer = ckpt.local_folder(source)
+        transformer = local_folder(source)
         return Delta.read(name, file, None if transformer is None else inner_folder(transformer))
 
     def _use_weights(self, variant: Variant, weights: str, lora: str, delta: Delta | None) -> None:
@@ -306,11 +308,11 @@ class FramePack:
 
     def _load_weights(self, name: str) -> None:
         source = self._transformer_source(name)
+        key = f"generator.transformers.{name}" if name else "generator.transformer"
         self.pipe.remove_all_hooks()
-        self.pipe.transformer = None
-        self.pipe.register_modules(
-            transformer=ckpt.load_transformer(source, self._dtype, offline=self.config.offline)
-        )
+        self.pipe.transformer, self._weights = None, None  # two 13B models do not fit
+        loaded = ckpt.load_transformer(source, self._dtype, key=key, offline=self.config.offline)
+        self.pipe.register_modules(transformer=loaded)
         self._weights = name
         self._pack()
 
@@ -319,11 +321,11 @@ class FramePack:
             return self.config.transformers[name]
         if self.config.transformer:
             return self.config.transformer
-        folder = ckpt.local_folder(self.config.checkpoint)
+        folder = local_folder(self.config.checkpoint)
         return str(folder or self.config.checkpoint)
 
     def _transformer_folder(self) -> Path | None:
-        folder = ckpt.local_folder(self._transformer_source(self._weights))
+        folder = local_folder(self._transformer_source(self._weights or ""))
         return None if folder is None else inner_folder(folder)
 
     def _pack(self) -> None:

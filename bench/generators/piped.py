@@ -121,10 +121,11 @@ class Piped:
     def identity(self) -> dict[str, Any]:
         """Checkpoint, the hub id or folder that it came from, digest of its weights, and types."""
         from bench.generators import checkpoint as ckpt
+        from bench.generators.sources import local_folder
 
         if self._identity is None:
             source = self.config.checkpoint
-            folder = ckpt.local_folder(source)
+            folder = local_folder(source)
             self._identity = {
                 "kind": self.clips.kind,
                 "checkpoint": self.config.name or source,

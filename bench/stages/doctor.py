@@ -1,5 +1,7 @@
 """stage=doctor: what this machine has, before anything runs."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,15 +9,32 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.making import generator_options
+from bench.generators.sources import local_folder
+from bench.making import ROOT, generator_options
 
 OK, MISSING = 0, 1
 
 COLOURS = {"ready": "green", "unavailable": "yellow"}
 
+TABLES = ("loras", "transformers", "codebooks")
+"""Keys of a generator that name several sources."""
+REPLACING: Mapping[str, tuple[str, ...]] = {
+    "transformer": ("transformer",),
+    "image_encoder": ("image_encoder", "feature_extractor"),
+}
+"""Keys of a generator that name another source for components of the checkpoint."""
+
+NESTED = {"image_encoder": REPLACING["image_encoder"]}
+"""Keys of a generator whose source has its components in folders of their own."""
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?<!\.safetensors)")
+
+Row = tuple[str, str, bool]
+"""What it is, where it is or how it comes here, and whether it is there."""
+
 
 def run(cfg: Mapping[str, Any]) -> int:
-    """Print the machine, the generator's checkpoint and the metric set's weights.
+    """Print the machine, the generator's weights and the metric set's.
 
     The exit status is 1 when something that the set or the generator needs is not there.
     """
@@ -24,29 +43,69 @@ def run(cfg: Mapping[str, Any]) -> int:
     console = Console(highlight=False)
     study = Path(cfg["study"]).absolute()
     here = next(path for path in (study, *study.parents) if path.is_dir())
-    name, found, there = checkpoint(generator_options(cfg))
-    console.print(_table([*doctor.machine(here), (name, found)], header=()))
+    parts = sources(generator_options(cfg))
+    rows = [*doctor.machine(here), *((name, found) for name, found, _ in parts)]
+    console.print(_table(rows, header=()))
     findings = doctor.table(cfg["metrics"])
     rows = [
         (f.metric, f.backend, f"[{COLOURS.get(f.state, 'red')}]{f.state}[/]", f.detail, f.licence)
         for f in findings
     ]
     console.print(_table(rows, header=("metric", "backend", "state", "weights", "licence")))
+    there = all(found for _, _, found in parts)
     return OK if there and doctor.ready(findings) else MISSING
 
 
-def checkpoint(generator: Mapping[str, Any]) -> tuple[str, str, bool]:
-    """What the generator is, where, and whether it is there."""
-    kind = str(generator.get("kind"))
+def sources(generator: Mapping[str, Any]) -> list[Row]:
+    """A row for everything that a generator is read from."""
     place = generator.get("checkpoint") or generator.get("path")
     if not place:
-        return kind, "nothing is named", False
-    path = Path(str(place))
-    if not path.is_dir():
-        offline = bool(generator.get("offline")) or path.is_absolute()
-        return kind, f"{place}: no such folder here; fetched from a hub if it is an id", not offline
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return kind, f"{path}, {size / 2**20:.0f} MiB", True
+        return [(str(generator.get("kind")), "nothing is named", False)]
+    moved = {key: parts for key, parts in REPLACING.items() if generator.get(key)}
+    elsewhere = [part for parts in moved.values() for part in parts]
+    rows = [_source(str(generator.get("kind")), str(place), None, elsewhere)]
+    rows += [_source(key, str(generator[key]), NESTED.get(key, ())) for key in moved]
+    for table in TABLES:
+        for name, place in (generator.get(table) or {}).items():
+            rows.append(_source(f"{table}.{name}", str(place)))
+    return rows
+
+
+def _source(
+    name: str, source: str, parts: Sequence[str] | None = (), elsewhere: Sequence[str] = ()
+) -> Row:
+    """One row.
+
+    Args:
+        name: what it is.
+        source: folder, file or hub id.
+        parts: folders that it must have; None for those that its index names.
+        elsewhere: of these, those that come from another source.
+    """
+    found = local_folder(source) or local_folder(str(ROOT / source))
+    if found is None:
+        lacks = f"{source} is not here"
+    else:
+        needed = components(found) if parts is None else parts
+        absent = [part for part in needed if part not in elsewhere and not (found / part).is_dir()]
+        if not absent:
+            files = found.rglob("*") if found.is_dir() else [found]
+            size = sum(file.stat().st_size for file in files if file.is_file())
+            return name, f"{found}, {size / 2**20:.0f} MiB", True
+        lacks = f"{found} has no {', '.join(absent)}"
+    if Path(source).exists() or not HUB_ID.fullmatch(source):
+        return name, f"{lacks}: give what is there, or a hub id", False
+    without = "".join(f" --exclude '{part}/*'" for part in elsewhere)
+    return name, f"{lacks}; get it: hf download {source}{without}", False
+
+
+def components(folder: Path) -> list[str]:
+    """The parts of a checkpoint in diffusers' layout, as its index names them; else none."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [part for part, kind in index.items() if isinstance(kind, list) and kind[0]]
 
 
 def _table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> Table:

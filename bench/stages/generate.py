@@ -14,9 +14,10 @@ from bench.making import maker, plans, shapes
 from bench.progress import Display, display
 from bench.prompts import Suite
 from bench.signals import Stop, Stopped
-from bench.study import Cell, Key, Study
+from bench.study import Cell, Command, Key, Study
 from bench.sweep import Batch, DiskFull, Maker, Outcome, Sweep, batches
 from bench.variant import Variant
+from bench.video import check_video
 
 OK, FAILED, AGAIN, INTERRUPTED = 0, 1, 75, 130
 """Exit statuses; AGAIN says that the time was over before the work was (EX_TEMPFAIL)."""
@@ -44,7 +45,7 @@ def run(
     """
     if cfg["generator"].get("kind") == "folder":
         return _existing(cfg)
-    study, suite, work = ask(cfg, variants)
+    study, suite, _, work = ask(cfg, variants)
     if only is not None:
         work = [batch for batch in work if any(cell.key in only for cell in batch.cells)]
     cells = [cell for batch in work for cell in batch.cells]
@@ -107,8 +108,15 @@ def _existing(cfg: Mapping[str, Any]) -> int:
     return _verdict(study, [study.cell(*item.key) for item in existing], Outcome())
 
 
-def ask(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> tuple[Study, Suite, list[Batch]]:
-    """Open or create the study, ask it for the cells, and give them in batches."""
+def ask(
+    cfg: Mapping[str, Any], variants: Sequence[Variant]
+) -> tuple[Study, Suite, Command, list[Batch]]:
+    """Open or create the study, ask it for the cells, and give them in batches.
+
+    Raises:
+        UserError: something is wrong that can be seen before a model is loaded.
+    """
+    check_video(cfg["video"])
     if cfg["batch"] < 1:
         raise UserError(f"batch={cfg['batch']}: give 1 or more")
     if not 0 <= cfg["worker"] < cfg["workers"]:
@@ -122,10 +130,10 @@ def ask(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> tuple[Study, Sui
     plans(cfg, variants, map(alike, suite.prompts))  # what cannot be planned stops here
     study = Study.create(path, settings(cfg), configuration=cfg)
     suite = prompts.store(study, suite)
-    study.ask(
-        [variant.name for variant in variants], [prompt.id for prompt in suite.prompts], seeds
-    )
-    return study, suite, batches(study, variants, suite.prompts, seeds, cfg["batch"], alike)
+    names, ids = [variant.name for variant in variants], [prompt.id for prompt in suite.prompts]
+    command = study.ask(names, ids, seeds, cfg)
+    work = batches(study, variants, suite.prompts, seeds, cfg["batch"], alike)
+    return study, suite, command, work
 
 
 def settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,6 +225,15 @@ def _verdict(study: Study, cells: Sequence[Cell], outcome: Outcome) -> int:
         print(f"failed: {line}")
     if count["running"] or count["pending"]:
         print("continue with the same command")
+    return FAILED
+
+
+def unasked(study: Study, left: Collection[Key]) -> int:
+    """Say which failed cells stay as they are, as nothing is known of how they were asked for."""
+    if not left:
+        return OK
+    print(f"study={study.path}: {len(left)} failed cells are left (first: {next(iter(left)).path}):"
+          " run the command that asked for them")  # fmt: skip
     return FAILED
 
 

@@ -11,14 +11,20 @@ from bench.drawing import draw, rows
 from bench.generators import plan as make_plan
 from bench.plan import Plan
 from bench.variant import Variant
+from bench.video import check_video
 
 SIZE = (480, 832)
 """Height and width where the configuration leaves them to the images: the paper's 480p."""
 
 
 def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
-    """Print the plan of every variant: sections, contexts, token counts; `json=true` for data."""
+    """Print the plan of every variant: sections, contexts, token counts; `json=true` for data.
+
+    Raises:
+        UserError: the video's length, rate or size is wrong, or a variant cannot be planned.
+    """
     video = cfg["video"]
+    check_video(video)
     height, width = video["height"] or SIZE[0], video["width"] or SIZE[1]
     for variant in variants:
         plan = make_plan(

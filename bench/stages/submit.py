@@ -8,7 +8,7 @@ from bench.stages import generate
 from bench.study import Cell, Study
 from bench.variant import Variant
 
-OWN = ("stage=", "cluster.", "study=", "worker=", "workers=", "+ablation=demo")
+OWN = ("stage=", "cluster.", "study=", "worker=", "workers=")
 """Overrides that the jobs get from here, not from the command line."""
 
 
@@ -16,35 +16,101 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant], overrides: Sequence
     """Submit an array of jobs for what is missing; a finished study starts none.
 
     Failed cells count as missing: they are forgotten first, so that each job tries them once.
+    Whether scores are of this metric set would take longer to see than a submission may: where
+    scoring is all that is asked, the jobs look.
 
     Raises:
         UserError: the input is wrong, or SLURM refuses.
     """
-    study, _, work = generate.ask(cfg, variants)
-    cells = [cell for batch in work for cell in batch.cells]
-    statuses = {cell: cell.status for cell in cells}
-    failed = [cell for cell in cells if statuses[cell] == "failed"]
-    scoring = "score" in cfg["cluster"]["stages"]
+    study, _, command, work = generate.ask(cfg, variants)
+    making, scoring = (stage in cfg["cluster"]["stages"] for stage in ("generate", "score"))
+    statuses = {cell: cell.status for batch in work for cell in batch.cells}
+    done = [cell for cell, status in statuses.items() if status == "done"]
+    missing = len(statuses) - len(done) if making else 0
+    failed = [cell for cell, status in statuses.items() if making and status == "failed"]
     unscored = [
         cell
-        for cell in cells
-        if scoring and statuses[cell] == "done" and not (cell.folder / "scores.parquet").exists()
+        for cell in done
+        if scoring and not (making and (cell.folder / "scores.parquet").exists())
     ]
-    pieces = sum(any(statuses[cell] != "done" for cell in batch.cells) for batch in work)
-    if not pieces and not unscored:
+    if not missing and not unscored:
         generate.settle(study, cfg["claims"]["lease"])
-        print(f"study={study.path}: all {len(cells)} cells are finished, no job is needed")
+        now = f"all {len(done)} cells are finished" if done else "no cell is finished yet"
+        print(f"study={study.path}: {now}, no job is needed")
+        if done and scoring:
+            print("to score them with another metric set, add cluster.stages=[score]")
         return 0
-    forget(study, failed)
+    pieces = sum(any(statuses[cell] != "done" for cell in batch.cells) for batch in work)
     kept = [word for word in overrides if not word.startswith(OWN)]
-    words = [*kept, f"study={study.path.absolute()}"]
-    submission = cluster.submit(study, cfg["cluster"], words, pieces or len(unscored))
-    missing = sum(status != "done" for status in statuses.values())
-    print(f"study={study.path}: {missing} of {len(cells)} cells to make; "
-          f"job {submission.job} with {submission.jobs} workers")  # fmt: skip
+    submission = _hand_in(
+        study,
+        cfg["cluster"],
+        [*kept, f"study={study.path.absolute()}"],
+        pieces if missing else len(unscored),
+        failed,
+        command=command.name,
+    )
+    what = f"{missing} of {len(statuses)} cells to make" if missing else f"{len(unscored)} to score"
+    print(f"study={study.path}: {what}; job {submission.job} with {submission.jobs} workers")
     print(f"follow: run_bench.py stage=status study={study.path} watch=true")
     print(f"output: {study.path}/logs/{submission.job}_*.log; stop: scancel {submission.job}")
     return 0
+
+
+def retry(
+    cfg: Mapping[str, Any], study: Study, failed: Sequence[Cell], overrides: Sequence[str]
+) -> int:
+    """Submit failed cells again, each as the last submission that asked for it was.
+
+    Args:
+        cfg: the configuration.
+        study: the study.
+        failed: its failed cells.
+        overrides: what the command line says now; of it, the cluster keys count.
+
+    Raises:
+        UserError: SLURM refuses; the failures are as they were.
+    """
+    given = [word.partition("=")[0] for word in overrides]
+    changed = {key: value for key, value in cfg["cluster"].items() if f"cluster.{key}" in given}
+    asked = {command.name: command for command in study.commands}
+    left = {cell.key: cell for cell in failed}
+    for last in reversed(cluster.submissions(study)):
+        if last.command not in asked or "generate" not in last.cluster["stages"]:
+            continue
+        mine = [left.pop(key) for key in asked[last.command].keys if key in left]
+        if mine:
+            submission = _hand_in(
+                study,
+                {**cfg["cluster"], **last.cluster, **changed},
+                last.overrides,
+                len(mine),
+                mine,
+                command=last.command,
+                cwd=last.cwd,
+            )
+            print(f"study={study.path}: {len(mine)} failed cells to be made again; "
+                  f"job {submission.job} with {submission.jobs} workers")  # fmt: skip
+    return generate.unasked(study, left)
+
+
+def _hand_in(
+    study: Study,
+    settings: Mapping[str, Any],
+    overrides: Sequence[str],
+    pieces: int,
+    failed: Sequence[Cell],
+    **about: Any,
+) -> cluster.Submission:
+    """Submit an array whose jobs begin when the failures that they are to mend are forgotten.
+
+    Not before: SLURM may refuse, and who forgets first would have forgotten for nothing.
+    """
+    submission = cluster.submit(study, settings, overrides, pieces, held=bool(failed), **about)
+    if failed:
+        forget(study, failed)
+        cluster.release(submission.job)
+    return submission
 
 
 def forget(study: Study, failed: Sequence[Cell]) -> int:
@@ -61,17 +127,3 @@ def forget(study: Study, failed: Sequence[Cell]) -> int:
                     forgotten += 1
                 worker.release(name)
     return forgotten
-
-
-def retry(cfg: Mapping[str, Any], study: Study, failed: Sequence[Cell]) -> int:
-    """Submit the failed cells of a study again, with the command line of its last submission.
-
-    Raises:
-        UserError: SLURM refuses.
-    """
-    number = forget(study, failed)
-    last = cluster.submissions(study)[-1]
-    submission = cluster.submit(study, cfg["cluster"], last.overrides, number)
-    print(f"study={study.path}: {number} failed cells to be made again; "
-          f"job {submission.job} with {submission.jobs} workers")  # fmt: skip
-    return 0

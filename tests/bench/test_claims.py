@@ -121,6 +121,43 @@ def test_a_worker_that_slept_through_its_lease_notices(tmp_path: Path) -> None:
         assert worker.held("generate/v/p_0")
 
 
+def silence(claim: Path) -> None:
+    """Let a claim look as if its worker had not touched it for 31 s."""
+    old = time.time() - 31
+    os.utime(claim, (old, old))
+
+
+def test_a_release_after_a_takeover_leaves_the_row_to_its_new_owner(tmp_path: Path) -> None:
+    folder, name = tmp_path / "claims", "generate/v/p_0"
+    abandon(folder, name)
+    with Worker(folder, lease=30) as sleeper, Worker(folder, lease=30) as owner:
+        assert sleeper.claim([name])
+        silence(folder / "generate@v@p_0@2")
+        assert owner.claim([name])
+        sleeper.release([name])
+        with Worker(folder, lease=30) as other:
+            assert not other.claim([name])
+            assert owner.held(name)
+            owner.release([name])
+            assert other.claim([name])
+    assert not folder.exists()
+
+
+def test_a_release_after_the_work_has_gone_from_hand_to_hand_removes_nobody_s_claim(
+    tmp_path: Path,
+) -> None:
+    folder, name = tmp_path / "claims", "generate/v/p_0"
+    with Worker(folder) as sleeper, Worker(folder, lease=30) as other, Worker(folder) as owner:
+        assert sleeper.claim([name])
+        silence(folder / "generate@v@p_0@1")
+        assert other.claim([name])
+        other.release([name])
+        assert owner.claim([name])  # generation 1 again, of somebody else
+        assert not sleeper.held(name)
+        sleeper.release([name])
+        assert owner.held(name)
+
+
 def test_what_a_crash_in_a_release_leaves_is_climbed_over(tmp_path: Path) -> None:
     folder = tmp_path / "claims"
     abandon(folder, "generate/v/p_0")

@@ -16,10 +16,35 @@ from bench.cluster_simulation import Cluster, play, report
 from bench.config import Cluster as Options
 from bench.config import minutes
 from bench.errors import UserError
-from bench.stages.submit import forget
-from bench.study import CellError, CellRecord, Study
+from bench.stages.submit import forget, retry
+from bench.study import Cell, CellError, CellRecord, Study
 
 OPTIONS: dict[str, Any] = vars(Options())
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A SLURM that takes every job and runs none; gives the log of what it was asked.
+
+    It refuses jobs while a file `refuse` is beside the log.
+    """
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    take = 'cat > /dev/null; [ -e refuse ] && { echo "no such partition" >&2; exit 1; }'
+    for program, does in (("sbatch", f"{take}; wc -l < log"), ("scontrol", ":")):
+        text = f'#!/bin/sh\ncd {folder}; echo "{program} $*" >> log; {does}\n'
+        (folder / program).write_text(text)
+        (folder / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder / "log"
+
+
+def fail(cell: Cell) -> Cell:
+    """The cell, with a stored failure."""
+    named = {"variant": cell.variant, "prompt_id": cell.prompt_id, "seed": cell.seed}
+    error = CellError(kind="NaN", message="no")
+    cell.write(CellRecord.model_validate(named | {"status": "failed", "error": error}))
+    return cell
 
 
 def test_the_script_says_what_was_chosen_and_is_a_shell_script(tmp_path: Path) -> None:
@@ -116,6 +141,46 @@ def test_a_submission_is_remembered_with_its_script(
     assert (made.job, made.jobs) == ("42", 3)  # never more jobs than pieces of work
     assert cluster.submissions(study) == [made]
     assert "--array=0-2" in (study.path / "logs" / "42.sh").read_text()
+
+
+def test_failures_go_back_to_the_cluster_as_they_were_last_submitted(
+    slurm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Study.create(tmp_path / "study")
+    asked = [study.ask([name], ["p"], [0, 1]) for name in ("one", "two", "here")]
+    failed = [fail(cell) for cell in study.cells()]
+    there = OPTIONS | {"gpus": 0, "partition": "long", "memory": "64G"}
+    for command in asked[:2]:
+        words = [f"variant={command.variants[0]}"]
+        cluster.submit(study, there, words, 2, command=command.name, cwd="/some where")
+    before = set(study.path.glob("logs/*.sh"))
+    cfg = {"cluster": OPTIONS | {"time": "12:00:00"}}
+    assert retry(cfg, study, failed, ["stage=retry", "cluster.time=12:00:00"]) == 1
+    assert list(study.states().values()) == ["pending"] * 4 + ["failed"] * 2
+    assert "2 failed cells are left (first: here/p_0)" in capsys.readouterr().out
+    scripts = [path.read_text() for path in set(study.path.glob("logs/*.sh")) - before]
+    assert len(scripts) == 2
+    for line in (
+        "#SBATCH --partition=long", "#SBATCH --mem=64G", "#SBATCH --time=12:00:00",
+        "cd '/some where'", "#SBATCH --array=0-1",
+    ):  # fmt: skip
+        assert all(f"\n{line}\n" in text for text in scripts)
+    assert sum("variant=one" in text for text in scripts) == 1
+    # No job may look before the failures are forgotten.
+    assert [line.split()[1:] for line in slurm.read_text().splitlines()[2:]] == [
+        ["--parsable", "--hold"], ["release", "3"], ["--parsable", "--hold"], ["release", "5"],
+    ]  # fmt: skip
+
+
+def test_what_slurm_refuses_stays_failed(slurm: Path, tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    command = study.ask(["v"], ["p"], [0])
+    failed = [fail(cell) for cell in study.cells()]
+    cluster.submit(study, OPTIONS, [], 1, command=command.name)
+    slurm.with_name("refuse").touch()
+    with pytest.raises(UserError, match="sbatch: no such partition"):
+        retry({"cluster": OPTIONS}, study, failed, [])
+    assert [cell.status for cell in failed] == ["failed"]
 
 
 SMALL = Cluster(cells=2000, workers=16, lifetime=1e12)

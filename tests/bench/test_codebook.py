@@ -1,5 +1,6 @@
 """The codebook of +D: K-means finds what is there, and the command writes what +D reads."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,36 @@ def test_the_command_makes_a_codebook_with_which_every_named_variant_runs(
         assert found.record["tokens_per_section"] == made.tokens_per_section
         assert "+D" in found.record["untrained"]
         assert found.record["generator"]["codebook"] == f"K=8 {codebook.digest(codes)}"
+
+
+def test_the_command_needs_the_autoencoder_alone(
+    tiny: Path, tmp_path: Path, media: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pocket = Path(codebook.__file__).parent / "pocket" / "checkpoint"
+    for checkpoint in (tiny, pocket):
+        alone = tmp_path / checkpoint.parent.name / "alone"
+        shutil.copytree(checkpoint / "vae", alone / "vae")
+        codes = []
+        for place in (checkpoint, alone):
+            out = tmp_path / "codes.safetensors"
+            command = [str(out), str(media / "single_face.mp4"), "--checkpoint", str(place)]
+            assert codebook.main([*command, "--codes", "4", "--height", "32", "--width", "48"]) == 0
+            with safe_open(out, "pt") as opened:
+                codes.append((opened.get_tensor("codes").tolist(), opened.metadata()))
+        assert codes[0] == codes[1]
+    empty = ["--checkpoint", str(tmp_path)]
+    assert codebook.main([str(tmp_path / "codes"), str(media), *empty]) == 2
+    assert f"error: checkpoint: {tmp_path} cannot be loaded" in capsys.readouterr().err
+
+
+def test_a_codebook_may_be_named_by_a_number(tiny_generator: Any, tmp_path: Path) -> None:
+    """As `+generator.codebooks={8: FILE}` gives it."""
+    codebook.save(tmp_path / "codes", torch.zeros(8, LATENT_CHANNELS), {})
+    generator = tiny_generator(codebooks={8: str(tmp_path / "codes")})
+    treatment = generator.history_treatment(parse("td_f1k1_g3+D8"))
+    assert isinstance(treatment, Discrete)
+    with pytest.raises(UserError, match=r"codebooks\.16=FILE; there are 8$"):
+        generator.history_treatment(parse("td_f1k1_g3+D16"))
 
 
 def test_the_pocket_models_codebooks_belong_to_its_autoencoder() -> None:

@@ -57,6 +57,45 @@ def test_three_formats_say_the_same(folder: Path, suffix: str) -> None:
     assert dance.image is None
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_text_may_have_lines_of_its_own(folder: Path, suffix: str) -> None:
+    text = (
+        "a man walks\nslowly,\u2028then\x85runs" if suffix == ".csv" else "he walks\u2028and runs"
+    )
+    path = folder / f"suite{suffix}"
+    if suffix == ".csv":
+        path.write_text(f'id,text\none,"{text}"\n\nt@o,runs\n', "utf-8")
+    else:
+        rows = [{"id": "one", "text": text}, {"id": "t@o", "text": "runs"}]
+        path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    line = 5 if suffix == ".csv" else 2
+    with pytest.raises(UserError, match=rf"^suite\{suffix}: line {line}: id 't@o' must be .*$"):
+        prompts.load(path)
+    path.write_text(path.read_text("utf-8").replace("t@o", "two"), "utf-8")
+    assert [prompt.text for prompt in prompts.load(path).prompts] == [text, "runs"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "says"),
+    [
+        (".csv", 'id,text\none,"never closed\ntwo,runs\n', "line 2: not CSV"),
+        (
+            ".yaml",
+            "[{id: one, text: runs, tags: 5}]",
+            "prompt 1: prompt 'one': tags 5: give a list",
+        ),
+        (".jsonl", '{"id": "one", "text": "runs", "tags": {"a": 1}}', "tags {'a': 1}: give a list"),
+    ],
+)
+def test_what_is_no_suite_is_one_line(folder: Path, suffix: str, text: str, says: str) -> None:
+    path = folder / f"suite{suffix}"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        prompts.load(path)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_what_a_video_ends_with_is_checked_and_kept_in_the_study(folder: Path) -> None:
     Image.new("L", (16, 16), 90).save(folder / "b.gif")
     row = {"id": "walk-1", "text": "a man walks", "image": "a.png", "end_image": "b.gif"}

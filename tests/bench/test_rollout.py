@@ -274,6 +274,19 @@ def test_fine_tuned_weights_are_loaded_per_variant(tiny: Path, tmp_path: Path) -
     assert np.array_equal(frames(plain), frames(again))
 
 
+def test_weights_that_cannot_be_loaded_fail_their_own_variant_only(
+    tiny: Path, tmp_path: Path
+) -> None:
+    wrong = {"transformers": {"wrong": str(tmp_path / "nowhere")}}
+    ours = framepack.build({"checkpoint": str(tiny), "device": "cpu", "steps": 2, **wrong})
+    (plain,), _ = make(ours, FORWARD, [request()])
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"^generator\.transformers\.wrong: .*nowhere cannot"):
+            make(ours, FORWARD + "+weights-wrong", [request()])
+    (again,), _ = make(ours, FORWARD, [request()])
+    assert np.array_equal(frames(plain), frames(again))
+
+
 def test_discrete_history_needs_a_codebook_and_uses_it(tiny: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"checkpoint": str(tiny), "device": "cpu", "steps": 2}
     with pytest.raises(UserError, match=r"\+D needs a codebook.*none are configured"):

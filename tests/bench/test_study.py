@@ -76,6 +76,31 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
         Study.create(tmp_path, {"generator": {"steps": 8}, "video": {"fps": 16}})
 
 
+def test_a_study_whose_first_cell_is_being_made_or_waits_in_a_queue_keeps_its_settings(
+    tmp_path: Path,
+) -> None:
+    study = Study.create(tmp_path, {"steps": 25})
+    with study.worker() as worker:
+        assert worker.claim(["generate/v/p_0"])  # the model is being loaded
+        with pytest.raises(UserError, match="steps=25, not 8"):
+            Study.create(tmp_path, {"steps": 8})
+    assert Study.create(tmp_path, {"steps": 8}).settings == {"steps": 8}
+    files.atomic_write(tmp_path / "logs" / "42.json", "{}")
+    with pytest.raises(UserError, match="steps=8, not 4"):
+        Study.create(tmp_path, {"steps": 4})
+
+
+def test_a_request_keeps_the_configuration_of_who_asked_first(tmp_path: Path) -> None:
+    study = Study.create(tmp_path)
+    study.ask(["a"], ["p"], [0, 1], {"seeds": [0, 1]})
+    study.ask(["b"], ["p"], [0], {"seeds": 0})
+    study.ask(["a"], ["p"], [0, 1], {"seeds": "0 and 1"})
+    assert [(one.keys, one.configuration) for one in study.commands] == [
+        ([Key("a", "p", 0), Key("a", "p", 1)], {"seeds": [0, 1]}),
+        ([Key("b", "p", 0)], {"seeds": 0}),
+    ]
+
+
 @pytest.mark.parametrize("name", ["a/b", "", "..", "a@b", "a b"])
 def test_names_that_cannot_be_folders_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="cannot name a folder"):

@@ -8,18 +8,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ablations.variant import parse
+from bench import samplers
 from bench import sweep as sweep_module
 from bench.claims import file_name
+from bench.making import FromPlans, Shape
+from bench.prompts import Prompt
 from bench.signals import Stop, Stopped
 from bench.stages.generate import causes, settle
 from bench.study import Study
-from bench.sweep import DiskFull, Made, OnSection, Request
+from bench.sweep import DiskFull, Made, OnSection, Request, batches
 from bench.variant import Variant
 from tests.bench.sweeping import VARIANTS, Noise, sweep, work_of
 from tests.bench.test_claims import abandon
@@ -209,6 +214,20 @@ def test_the_preview_grows_and_goes(tmp_path: Path) -> None:
     sweep(study, work, Looking, preview=True)
     assert seen[0] < seen[1] < seen[2]
     assert strays(study.path) == []
+
+
+@pytest.mark.parametrize("name", ["td_f1k1_g3_x_f1k1", "td_f1k1_g3_x_f1k1_x_f1k1"])
+def test_a_preview_waits_for_sections_that_are_made_ahead_of_their_decoding(
+    tmp_path: Path, tiny_generator: Callable[..., Any], name: str
+) -> None:
+    study, variant, prompt = Study.create(tmp_path / "study"), parse(name), Prompt("p", "he walks")
+    shape = Shape(32, 48, end_image=False)
+    made = samplers.plan(variant, height=32, width=48, sections=4)
+    assert made.decodes[0].after > 0
+    work = batches(study, [variant], [prompt], [0, 1], 2)
+    build = partial(FromPlans, partial(tiny_generator, steps=1), {(name, shape): made})
+    outcome = sweep(study, work, lambda: build(lambda prompt: shape), preview=True)
+    assert (outcome.made, outcome.failed) == (2, {})
 
 
 class Signalled(Noise):

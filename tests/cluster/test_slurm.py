@@ -140,6 +140,27 @@ def test_an_array_of_jobs_makes_a_study_and_a_second_submission_starts_none(
     assert len(slurm.completed()) == before
 
 
+def test_a_failure_is_made_again_as_it_was_submitted_from_any_folder(
+    slurm: Slurm, work: list[str], serial: dict[str, bytes], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    study = tmp_path / "study"
+    submit(slurm, study, *work, "prompts.limit=1", "seeds=0")
+    slurm.wait_for_jobs(420)
+    path = min(study.glob("cells/*/*/cell.json"))
+    failure = {"status": "failed", "error": {"kind": "NaN", "message": "no"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | failure))
+    (path.parent / "video.mp4").unlink()
+    monkeypatch.chdir(tmp_path)
+    done = run(ROOT / "run_bench.py", "stage=retry", "study=study", env=slurm.env)
+    assert done.returncode == 0, done.stderr
+    assert "1 failed cells to be made again" in done.stdout
+    slurm.wait_for_jobs(420)
+    assert videos(study).items() <= serial.items()
+    assert len(videos(study)) == 2
+    assert json.loads(path.read_text())["status"] == "done"
+
+
 def test_a_pocket_study_is_generated_and_scored_by_jobs_and_reported(
     slurm: Slurm, tmp_path: Path
 ) -> None:
