@@ -136,9 +136,9 @@ class Video:
         import av
 
         stream = _picture(self._container)
-        # Threads hold as many frames back as there are cores, and where a damaged packet fails PyAV
-        # drops those that the same call had received: a truncated file's length would depend on
-        # the machine. Decoding overlaps with measuring, which takes longer.
+        # Threads hold frames back, and where a damaged packet fails PyAV drops those that the same
+        # call had received: how much of a truncated file is seen would depend on the cores.
+        # Decoding overlaps with measuring, which takes longer.
         stream.thread_type = "NONE"
         packets = self._container.demux(stream)
         while True:

@@ -44,8 +44,8 @@ def run(cfg: Mapping[str, Any]) -> int:
     study = Path(cfg["study"]).absolute()
     here = next(path for path in (study, *study.parents) if path.is_dir())
     parts = sources(generator_options(cfg))
-    rows = [*doctor.machine(here), *((name, found) for name, found, _ in parts)]
-    console.print(_table(rows, header=()))
+    about = [*doctor.machine(here), *((name, found) for name, found, _ in parts)]
+    console.print(_table(about, header=()))
     findings = doctor.table(cfg["metrics"])
     rows = [
         (f.metric, f.backend, f"[{COLOURS.get(f.state, 'red')}]{f.state}[/]", f.detail, f.licence)
