@@ -5,7 +5,7 @@ from pathlib import Path
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 """The committed model folder: `model_index.json` and nine components, in diffusers' layout."""
 
-SIZE = 64
+SIZE = 96
 """Height and width of the pocket world's frames, in pixels."""
 
 FPS = 16

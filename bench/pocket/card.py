@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.pocket import SIZE
 from bench.pocket.recipe import TransformerRecipe
 
 HEAD = """---
@@ -19,7 +20,7 @@ pipeline_tag: image-to-video
 A {transformer:.1f} M parameter FramePack model in the layout of diffusers, with an autoencoder of
 {autoencoder:.1f} M parameters, trained from nothing on a procedural cartoon world
 (`bench/pocket/world.py`). It exists so that ablations of FramePack can be tried, tested and taught
-without a GPU or a download. It makes 64×64 videos at 16 frames per second.
+without a GPU or a download. It makes {size}×{size} videos at 16 frames per second.
 
 `HunyuanVideoFramepackPipeline.from_pretrained` loads this folder wherever `bench` can be imported
 (the autoencoder is `bench.pocket.autoencoder.PocketAutoencoder`). The suite's default is {steps}
@@ -28,14 +29,18 @@ Euler steps and true classifier-free guidance {cfg}.
 ## Data
 
 Rendered clips only: {clips} training clips of {latents} latent frames (eleven seconds); people,
-backdrops, lamps and signs drawn at random. No recorded image or
-text was used.
+backdrops, lamps and signs drawn at random. No recorded image or text was used.
 
 ## Training
 
-Flow matching on clean latents; each step draws a context order (vanilla, F1, with an end frame,
-inverted with the published paddings), a packing (kernels k1, k2, k4, k8) and a section length
-(9, 4, 2 or 1 latents), so one checkpoint serves every variant. Text is dropped in 10 % of steps.
+The autoencoder learned a world with plain lights first, then all panes of the lights; its decoder
+was refined on clean latents at the end.
+
+The transformer learned flow matching on clean latents (Muon for the matrices in its blocks, AdamW
+for the rest); each step draws a context order (vanilla,
+F1, with an end frame, inverted with the published paddings), a packing (kernels k1, k2, k4, k8)
+and a section length (9, 4, 2 or 1 latents), so one checkpoint serves every variant. At the end
+(`memory`) most draws are long sections after a long history. Text is dropped in 10 % of steps.
 k8 lies beside the transformer in `history_embedder_k8.safetensors`, as a projection of latents
 averaged over 2×2×2.
 
@@ -45,10 +50,7 @@ LIMITS = """
 ## Limits
 
 - It knows eight actions, five hair colours, eight shirts and nothing else; other words are unknown.
-- It was trained for 43 minutes on a share of one CPU core (57 thousand examples), far too short:
-  walkers blur, arms rarely rise, backdrops smear. From step 1800 of 2060 on the decay was made
-  steeper than the recipe's, as time ran out.
-- Long memory is hardly used yet (see the rise without k2 and k4), so packings differ by little.
+- It saw {samples} examples, a small budget: fast limbs blur, and backdrops smear as a video grows.
 - Text encoders and image encoder are untrained; only their output's use was learned.
 - What holds for it need not hold for the 13B model: it is a laboratory, not a predictor.
 """
@@ -120,7 +122,8 @@ def results(found: dict[str, Any]) -> str:
         text += table(rows)
         text += (
             "\n`contact_sheet.png`: four people as rendered, then by "
-            f"{', '.join(drifts)}. `first_sections.png`: the eight actions, first section.\n"
+            f"{', '.join(drifts)}. `first_sections.png`: the eight actions, first section. "
+            "`judges.png`: what the judges of the metric set `pocket` call worst and best.\n"
         )
     return text
 
@@ -128,12 +131,19 @@ def results(found: dict[str, Any]) -> str:
 def recipe_text(log: list[dict[str, Any]]) -> str:
     """What was run, how long, and the losses on the way."""
     rows = [["part", "steps", "seconds", "last loss"]]
-    for part in ("autoencoder", "transformer"):
+    for part in ("autoencoder", "panes", "transformer", "memory", "decoder"):
         steps = [r for r in log if r.get("part") == part and "loss" in r]
         if steps:
             last = steps[-1]
             rows.append([part, str(last["step"]), f"{last['seconds']:.0f}", f"{last['loss']:.4f}"])
     return table(rows)
+
+
+def samples(log: list[dict[str, Any]]) -> str:
+    """How many examples the transformer saw, in thousands, from the last record of each part."""
+    last = {r["part"]: r for r in log if "samples_per_second" in r}
+    seen = sum(r["samples_per_second"] * r["seconds"] for r in last.values())
+    return f"about {seen / 1000:.0f} thousand"
 
 
 def write(checkpoint: Path) -> None:
@@ -151,9 +161,11 @@ def write(checkpoint: Path) -> None:
         cfg=found.get("cfg", 1.5),
         clips=recipe.clips,
         latents=recipe.latents,
+        size=SIZE,
     )
-    if training.exists():
-        text += recipe_text(json.loads(training.read_text())["log"])
+    log = json.loads(training.read_text())["log"] if training.exists() else []
+    if log:
+        text += recipe_text(log)
     if "autoencoder" in found:
         text += "\n" + results(found)
-    (checkpoint / "README.md").write_text(text + LIMITS)
+    (checkpoint / "README.md").write_text(text + LIMITS.format(samples=samples(log)))

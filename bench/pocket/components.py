@@ -38,7 +38,7 @@ from bench.pocket.autoencoder import PocketAutoencoder
 TEXT_DIM = 64
 IMAGE_DIM = 64
 LATENT_CHANNELS = 32
-SHIFT = 2.0
+SHIFT = 3.0
 """Flow shift of the scheduler, chosen for sections of 36 tokens per latent frame."""
 
 SPECIAL = (

@@ -19,25 +19,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 from bench import samplers
 from bench.generators.base import ContextFrames, Request
 from bench.packing import KERNELS, Level, Packing
-from bench.pocket import CHECKPOINT, FPS, SIZE, card
+from bench.pocket import CHECKPOINT, FPS, SIZE, card, judged
 from bench.pocket.captions import ACTIONS
 from bench.pocket.latents import HELD_OUT, LatentStore
 from bench.pocket.quick import QuickFramePack
 from bench.pocket.recipe import TransformerRecipe
 from bench.pocket.render import render
 from bench.pocket.train_autoencoder import held_out_psnr
-from bench.pocket.train_judge import WEIGHTS
 from bench.pocket.train_transformer import HELD_OUT_CLIPS, held_out_loss, restore
 from bench.pocket.world import PERIODS, Scene, sample_scene, with_action
 from bench.rollout import Rollout, rollout
 from bench.variant import Variant
-from metrics.networks.pocket_judge import STRIDE, WINDOW, PocketJudge
+from metrics.networks.pocket_judge import STRIDE, WINDOW
 
 Frames = NDArray[np.uint8]
 
@@ -211,9 +209,7 @@ def sharpness(video: Frames, every: int = 4) -> NDArray[np.float64]:
 
 def followed(videos: Sequence[Frames], scenes: Sequence[Scene]) -> dict[str, Any]:
     """How often the judge sees the captioned action in the first section (chance 1/8)."""
-    judge = PocketJudge()
-    judge.load_state_dict(load_file(WEIGHTS))
-    judge.eval()
+    judge = judged.load()
     index = STRIDE * np.arange(WINDOW) + 3
     seen = []
     with torch.inference_mode():
@@ -290,15 +286,18 @@ def evaluate(
     truths = [np.asarray(render(s, 37).permute(0, 2, 3, 1)) for s in acting]
     rows = [np.asarray(render(s, 36 * sections + 1).permute(0, 2, 3, 1)) for s in scenes[:4]]
     first: list[Frames] = []
+    shown_to_judges: list[Frames] = []
     for sampler in SAMPLERS:
         made = generate(generator, sampler, scenes, sections)
         note(f"drift {sampler}", drift(made, scenes))
         rows.extend(made[:4])
+        shown_to_judges.extend(made)
         contact_sheet(rows, checkpoint / "contact_sheet.png")
         if sampler == "vanilla":
             first = [video[:37] for video in made] + generate(generator, sampler, leaving, 1)
             shown = [*first[: len(moving)], first[-1]]
             contact_sheet(shown, checkpoint / "first_sections.png", 12)
+    judged.sheet(shown_to_judges, scenes * len(SAMPLERS), checkpoint / "judges.png")
     note("actions truth", followed(truths, acting))
     note("actions vanilla", followed(first, acting))
     return found

@@ -25,6 +25,9 @@ from bench.pocket.world import (
 CHUNK = 48
 """Frames drawn at once: enough to amortise calls, few enough to stay in the cache."""
 
+PANE = 8
+"""Side of a pane of the lantern and the sign, on the grid of latent cells."""
+
 _AXIS = torch.arange(CANVAS, dtype=torch.float32) + 0.5
 
 
@@ -111,8 +114,8 @@ def _backdrop(scene: Scene, first: int, count: int) -> Tensor:
     seen = street(scene)[:, :, columns.clamp(0, STREET - 1)].permute(2, 0, 1, 3)
     image = torch.empty(count, 3, CANVAS, CANVAS)
     image[:, :, :HORIZON] = torch.lerp(seen[..., :-1], seen[..., 1:], part)
-    lamp, _ = lights(scene, first, count)
-    floor = 0.4 * torch.tensor(scene.floor) + 0.5 * torch.from_numpy(lamp)
+    lamp = torch.from_numpy(lights(scene, first, count).lamp)
+    floor = 0.4 * torch.tensor(scene.floor) + 0.5 * lamp
     image[:, :, HORIZON:] = floor[:, :, None, None]
     return image
 
@@ -187,13 +190,19 @@ def _person(
 
 def _draw(scene: Scene, first: int, count: int, hidden: frozenset[str]) -> Tensor:
     canvas = Canvas(_backdrop(scene, first, count))
-    lamp, sign = (torch.from_numpy(colours) for colours in lights(scene, first, count))
-    dark, frame = torch.zeros(1, 3) + 0.12, torch.full((count,), 1.0)
-    canvas.box((64, 94), (4, 26), dark)
-    canvas.box((67, 91), (7, 23), sign)
-    canvas.box((15, 19), (0, 6), dark)
-    canvas.ellipse(frame * 17, frame * 16, frame * 13.5, frame * 12.5, torch.full((3,), 0.15))
-    canvas.ellipse(frame * 17, frame * 16, frame * 11.5, frame * 10.5, lamp)
+    shown = lights(scene, first, count)
+    dark = torch.full((1, 3), 0.12)
+    canvas.box((19, 21), (0, 6), dark)
+    for (left, top), columns, colours in (
+        ((8, 8), 3, shown.lantern),
+        ((64, 8), 3, shown.sign),
+    ):
+        panes = torch.from_numpy(colours)
+        rows = panes.shape[1] // columns
+        canvas.box((left - 2, left + PANE * columns + 2), (top - 2, top + PANE * rows + 2), dark)
+        for number in range(rows * columns):
+            x, y = left + PANE * (number % columns), top + PANE * (number // columns)
+            canvas.box((x, x + PANE), (y, y + PANE), panes[:, number])
     _person(canvas, scene, poses(scene, first, count), hidden)
     return canvas.image
 

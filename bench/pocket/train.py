@@ -1,10 +1,10 @@
 """Train the pocket checkpoint: `python -m bench.pocket.train`.
 
-Three parts, in this order: the autoencoder, the transformer on latents that the finished
-autoencoder made, and the decoder once more with the encoder frozen (which may run beside the
-transformer: latents do not change). All save their state in the scratch folder every minute or two
-and go on from there when started again. The defaults are the recipe that made the committed
-checkpoint.
+Five parts, in this order: the autoencoder on a world with plain lights, the same with all panes of
+the lights, the transformer on latents that the finished autoencoder made, the same where memory
+matters most, and the decoder once more with the encoder frozen (latents do not change). All save
+their state in the scratch folder every minute or two and go on from there when started again. The
+defaults are the recipe that made the committed checkpoint.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from bench.pocket import card, components, train_autoencoder, train_transformer
 from bench.pocket.autoencoder import PocketAutoencoder
 from bench.pocket.history import PackedTransformer
-from bench.pocket.recipe import Recipe
+from bench.pocket.recipe import Recipe, RefineRecipe, TransformerRecipe
 
-PARTS = ("autoencoder", "transformer", "decoder", "export", "all")
+PARTS = ("autoencoder", "panes", "transformer", "memory", "decoder", "all")
 
 
 class Log:
@@ -50,25 +50,29 @@ def make_autoencoder(recipe: Recipe, scratch: Path, out: Path, device: str) -> N
     log({"part": "autoencoder", **train_autoencoder.held_out_psnr(model.float())})
 
 
-def refine_decoder(recipe: Recipe, scratch: Path, out: Path, device: str) -> None:
-    """Train the decoder in `out` on and write it back."""
+def refine(recipe: RefineRecipe, scratch: Path, out: Path, device: str) -> None:
+    """Train the autoencoder in `out` on, or its decoder, and write it back."""
     log = Log(scratch)
     model: Any = PocketAutoencoder.from_pretrained(out / "vae")
-    model = train_autoencoder.refine_decoder(
-        recipe.decoder, model, scratch, log=log, device=device
-    ).cpu()
+    model = train_autoencoder.refine(recipe, model, scratch, log=log, device=device).cpu()
+    if recipe.encoder:
+        train_autoencoder.calibrate(model)
     model.to(torch.bfloat16).save_pretrained(out / "vae")
-    log({"part": "decoder", **train_autoencoder.held_out_psnr(model.float())})
+    log({"part": recipe.part, **train_autoencoder.held_out_psnr(model.float())})
 
 
-def export(model: PackedTransformer, scratch: Path, out: Path) -> None:
-    """Write the transformer, k8's projection beside it, training's log and the card to `out`."""
+def export(model: PackedTransformer, out: Path) -> None:
+    """Write the transformer to `out`, k8's projection beside it."""
     folder = out / "transformer"
     model.base.to(torch.bfloat16).save_pretrained(folder)
     assert model.proj_8x.bias is not None
     k8 = {"weight": model.proj_8x.weight, "bias": model.proj_8x.bias}
     k8 = {name: tensor.detach().to(torch.bfloat16) for name, tensor in k8.items()}
     save_file(k8, folder / "history_embedder_k8.safetensors")
+
+
+def record(scratch: Path, out: Path) -> None:
+    """Write the recipe, training's log so far and the card to `out`."""
     lines = (scratch / "log.jsonl").read_text().splitlines()
     training = {"recipe": asdict(Recipe()), "log": [json.loads(line) for line in lines]}
     (out / "training.json").write_text(json.dumps(training, indent=0) + "\n")
@@ -76,24 +80,36 @@ def export(model: PackedTransformer, scratch: Path, out: Path) -> None:
 
 
 def make_transformer(
-    recipe: Recipe, scratch: Path, out: Path, device: str, stop_after: int | None
+    recipe: Recipe,
+    part: str,
+    scratch: Path,
+    out: Path,
+    device: str,
+    stop_after: int | None = None,
 ) -> None:
-    """Train the transformer on the autoencoder in `out` and write it beside it."""
-    log = Log(scratch)
+    """Train the transformer, or train it on ("memory"), and write it beside the autoencoder."""
+    start = averaged(recipe.transformer, scratch / "transformer.pt") if part == "memory" else None
     model = train_transformer.train(
-        recipe.transformer, out, scratch, log=log, stop_after=stop_after, device=device
+        getattr(recipe, part),
+        out,
+        scratch,
+        log=Log(scratch),
+        part=part,
+        start=start,
+        stop_after=stop_after,
+        device=device,
     )
-    export(model.cpu(), scratch, out)
+    export(model.cpu(), out)
 
 
-def export_saved(recipe: Recipe, scratch: Path, out: Path) -> None:
-    """Write the averaged weights of a training state, which may still be growing, to `out`."""
-    model = train_transformer.build(recipe.transformer)
-    state = torch.load(scratch / "transformer.pt", weights_only=True, map_location="cpu")
+def averaged(recipe: TransformerRecipe, state: Path) -> PackedTransformer:
+    """The network with the averaged weights of a training state."""
+    model = train_transformer.build(recipe)
+    kept = torch.load(state, weights_only=True, map_location="cpu")["average"]
     with torch.no_grad():
-        for live, kept in zip(model.parameters(), state["average"], strict=True):
-            live.copy_(kept)
-    export(model, scratch, out)
+        for live, weights in zip(model.parameters(), kept, strict=True):
+            live.copy_(weights)
+    return model
 
 
 def main() -> None:
@@ -116,14 +132,17 @@ def main() -> None:
         make_autoencoder(
             replace(recipe, autoencoder=part), arguments.scratch, out, arguments.device
         )
-    if arguments.part in ("transformer", "all"):
-        full = replace(recipe, transformer=replace(recipe.transformer, **changes))
-        make_transformer(full, arguments.scratch, out, arguments.device, arguments.stop_after)
+    if arguments.part in ("panes", "all"):
+        refine(replace(recipe.panes, **changes), arguments.scratch, out, arguments.device)
+    for part in ("transformer", "memory"):
+        if arguments.part in (part, "all"):
+            full = replace(recipe, **{part: replace(getattr(recipe, part), **changes)})
+            stop_after = arguments.stop_after
+            make_transformer(full, part, arguments.scratch, out, arguments.device, stop_after)
     if arguments.part in ("decoder", "all"):
-        full = replace(recipe, decoder=replace(recipe.decoder, **changes))
-        refine_decoder(full, arguments.scratch, out, arguments.device)
-    if arguments.part == "export":
-        export_saved(recipe, arguments.scratch, out)
+        refine(replace(recipe.decoder, **changes), arguments.scratch, out, arguments.device)
+    if (out / "transformer").exists():
+        record(arguments.scratch, out)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.pocket.autoencoder import GROUP, PocketAutoencoder
-from bench.pocket.recipe import AutoencoderRecipe, DecoderRecipe, rate
+from bench.pocket.recipe import AutoencoderRecipe, RefineRecipe, rate
 from bench.pocket.render import render
 from bench.pocket.world import sample_scene
 
@@ -35,7 +35,9 @@ class FramePool:
         if index not in self._clips:
             seed = TRAINING + index
             first = int(np.random.default_rng(seed).integers(0, 140))
-            self._clips[index] = render(sample_scene(seed), self.recipe.clip_frames, first)
+            self._clips[index] = render(
+                sample_scene(seed, self.recipe.plain), self.recipe.clip_frames, first
+            )
         return self._clips[index]
 
     def batch(self, step: int) -> Tensor:
@@ -91,11 +93,13 @@ def train(
     log: Callable[[dict[str, Any]], None],
     stop_after: int | None = None,
     device: str = "cpu",
+    fast: bool = True,
 ) -> Any:
     """Train (or go on training) to the recipe's steps and return the averaged network.
 
     State is saved to `scratch/autoencoder.pt` every minute; `stop_after` ends early after so many
-    steps. `log` is called with a record for every step that is worth one.
+    steps. `log` is called with a record for every step that is worth one. `fast` compiles the
+    network, which takes a minute and nearly halves a step.
     """
     model: Any = build(recipe)
     model, pool = model.to(device), FramePool(recipe)
@@ -110,6 +114,9 @@ def train(
         optimiser.load_state_dict(state["optimiser"])
         average, step = state["average"], state["step"]
     end = recipe.steps if stop_after is None else min(recipe.steps, stop_after)
+    if fast:
+        model.encoder.compile()
+        model.decoder.compile()
     saved = started = time.monotonic()
     while step < end:
         for group in optimiser.param_groups:
@@ -142,37 +149,47 @@ def train(
     return model.to(memory_format=torch.contiguous_format)
 
 
-def refine_decoder(
-    recipe: DecoderRecipe,
+def refine(
+    recipe: RefineRecipe,
     model: Any,
     scratch: Path,
     *,
     log: Callable[[dict[str, Any]], None],
     device: str = "cpu",
 ) -> Any:
-    """Train the decoder on; the encoder stays, so latents and the transformer stay valid."""
-    pool = FramePool(replace(AutoencoderRecipe(), seed=recipe.seed, batch=recipe.batch))
+    """Train on with every pane of the lights; without the encoder, latents stay what they are.
+
+    The state is saved to `scratch/PART.pt` every minute, as `train` does.
+    """
+    pool = FramePool(replace(AutoencoderRecipe(), seed=recipe.seed, plain=False))
     model = model.to(device).float()
-    model.decoder.to(memory_format=torch.channels_last)
-    average = [p.detach().clone() for p in model.decoder.parameters()]
-    live = list(model.decoder.parameters())
+    trained = [model.encoder, model.decoder] if recipe.encoder else [model.decoder]
+    for part in (model.encoder, model.decoder):
+        part.to(memory_format=torch.channels_last)
+    live = [p for part in trained for p in part.parameters()]
+    average = [p.detach().clone() for p in live]
     optimiser = torch.optim.AdamW(live, betas=(0.9, 0.95), weight_decay=1e-3, fused=True)
-    step, path = 0, scratch / "decoder.pt"
+    step, path = 0, scratch / f"{recipe.part}.pt"
     if path.exists():
         state = torch.load(path, weights_only=True, map_location=device)
-        model.decoder.load_state_dict(state["decoder"])
+        with torch.no_grad():
+            for parameter, kept in zip(live, state["live"], strict=True):
+                parameter.copy_(kept)
         optimiser.load_state_dict(state["optimiser"])
         average, step = state["average"], state["step"]
+    model.encoder.compile()
+    model.decoder.compile()
     saved = started = time.monotonic()
     while step < recipe.steps:
         for group in optimiser.param_groups:
             factor = rate(step, recipe.steps, recipe.warmup, recipe.decay)
             group["lr"] = recipe.learning_rate * factor
         truth = pool.batch(step).to(device, memory_format=torch.channels_last)
+        torch.manual_seed(recipe.seed * 1_000_003 + step)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
-            with torch.no_grad():
+            with torch.set_grad_enabled(recipe.encoder):
                 z = model.encode_groups(truth)
-            found = model.decode_groups(z)
+            found = model.decode_groups(z + recipe.noise * torch.randn_like(z))
         loss = reconstruction_loss(found.float(), truth)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -183,12 +200,12 @@ def refine_decoder(
             torch._foreach_lerp_(average, [p.detach() for p in live], 1 - keep)
         if step < 20 or step % 100 == 0:
             seconds = time.monotonic() - started
-            log({"part": "decoder", "step": step, "loss": loss.item(), "seconds": seconds})
+            log({"part": recipe.part, "step": step, "loss": loss.item(), "seconds": seconds})
         step += 1
         if time.monotonic() - saved > 60 or step == recipe.steps:
             saved = time.monotonic()
-            state = {"decoder": model.decoder.state_dict(), "optimiser": optimiser.state_dict()}
-            torch.save({**state, "average": average, "step": step}, path.with_suffix(".new"))
+            state = {"live": live, "optimiser": optimiser.state_dict(), "average": average}
+            torch.save({**state, "step": step}, path.with_suffix(".new"))
             path.with_suffix(".new").replace(path)
     with torch.no_grad():
         for parameter, kept in zip(live, average, strict=True):
@@ -199,6 +216,8 @@ def refine_decoder(
 def calibrate(model: Any, clips: int = 100) -> None:
     """Measure the latents' mean and standard deviation, so that they have unit variance."""
     with torch.no_grad():
+        model.latents_mean.zero_()
+        model.latents_std.fill_(1)
         latents = []
         for seed in range(TRAINING, TRAINING + clips):
             video = render(sample_scene(seed), 33).transpose(0, 1)[None].float() / 127.5 - 1

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bench.pocket import SIZE
 from bench.pocket.captions import ACTIONS, HAIR, LENGTHS, SHIRTS
 from bench.pocket.render import render
 from bench.pocket.world import PARTS, Scene, sample_scene, truth, with_action
@@ -73,23 +74,36 @@ class Batch:
     frames: Tensor
     identity: Tensor
     missing: Tensor
+    places: Tensor
+    """[b, 12, 6, H/8, W/8], 1 where a part's centre is, falling to 0 over a cell."""
     damage: Tensor
     present: Tensor
     slots: dict[str, Tensor]
     action: Tensor
 
 
+def places(centres: Tensor, there: Tensor) -> Tensor:
+    """Maps [n, 6, SIZE/8, SIZE/8]: exp(−d²) of the distance in cells to a part that is there."""
+    axis = 8 * torch.arange(SIZE // 8) + 4.0
+    dx = ((centres[..., :1] - axis) / 8).square()
+    dy = ((centres[..., 1:] - axis) / 8).square()
+    return torch.exp(-(dy[..., :, None] + dx[..., None, :])) * there[..., None, None]
+
+
 def batch(clips: list[Clip], rng: np.random.Generator) -> Batch:
     """One window from each clip, half of them damaged."""
-    frames, missing, present, degrees = [], [], [], []
+    frames, missing, where, present, degrees = [], [], [], [], []
     for item in clips:
         start = int(rng.integers(CLIP - STRIDE * (WINDOW - 1)))
         index = start + STRIDE * np.arange(WINDOW)
         picture = item.frames[index].float() / 255
         degree = float(rng.random()) if rng.random() < 0.5 else 0.0
         frames.append(damage(picture, degree, int(rng.integers(3))) if degree else picture)
-        visible = truth(item.scene, CLIP, item.first).visible[index]
+        true = truth(item.scene, CLIP, item.first)
+        visible = true.visible[index]
         gone = np.asarray([part == item.missing for part in PARTS])
+        there = torch.from_numpy(visible & ~gone).float()
+        where.append(places(torch.from_numpy(true.parts[index]), there))
         missing.append(torch.from_numpy(visible & gone).float())
         present.append(torch.from_numpy(visible.sum(1) >= 4).float())
         degrees.append(degree)
@@ -98,6 +112,7 @@ def batch(clips: list[Clip], rng: np.random.Generator) -> Batch:
         frames=torch.stack(frames),
         identity=torch.from_numpy(np.stack([p.vector() for p in people])),
         missing=torch.stack(missing),
+        places=torch.stack(where),
         damage=torch.tensor(degrees),
         present=torch.stack(present),
         slots={
@@ -112,8 +127,10 @@ def batch(clips: list[Clip], rng: np.random.Generator) -> Batch:
 def loss_of(judge: PocketJudge, b: Batch) -> tuple[Tensor, FrameAnswers, Tensor]:
     """The sum of all heads' losses; absent people count for `present` alone."""
     n, w = b.frames.shape[:2]
-    answers = judge.frames(b.frames.flatten(0, 1))
-    action = judge.actions(answers.features.view(n, w, -1))
+    with torch.autocast("cpu", torch.bfloat16):
+        pixels = b.frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        answers = judge.frames(pixels).float()
+        action = judge.actions(answers.features.view(n, w, -1)).float()
     there = b.present.flatten()
     weight = there / there.sum().clamp(min=1)
 
@@ -124,12 +141,13 @@ def loss_of(judge: PocketJudge, b: Batch) -> tuple[Tensor, FrameAnswers, Tensor]
     missing = F.binary_cross_entropy_with_logits(
         answers.missing, b.missing.flatten(0, 1), reduction="none"
     ).mean(1)
+    found = F.binary_cross_entropy_with_logits(answers.places, b.places.flatten(0, 1))
     names = sum(
         F.cross_entropy(answers.slots[slot], each(b.slots[slot]), reduction="none")
         for slot in b.slots
     )
     total = (weight * (4 * identity + 4 * missing + 0.2 * names)).sum()
-    total = total + 4 * (answers.damage - each(b.damage)).square().mean()
+    total = total + 30 * found + 4 * (answers.damage - each(b.damage)).square().mean()
     total = total + F.binary_cross_entropy_with_logits(answers.present, there)
     total = total + F.cross_entropy(action, b.action)
     return total, answers, action
@@ -139,7 +157,7 @@ def train(clips: int, steps: int, size: int, seed: int = 0) -> PocketJudge:
     """Train from nothing."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    judge = PocketJudge()
+    judge: Any = PocketJudge().to(memory_format=torch.channels_last)
     pool: dict[int, Clip] = {}
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, steps, pct_start=0.15)
@@ -158,7 +176,7 @@ def train(clips: int, steps: int, size: int, seed: int = 0) -> PocketJudge:
             right = float((action.argmax(1) == b.action).float().mean())
             record = {"step": step, "loss": loss.item(), "action": right}
             print(json.dumps(record | {"seconds": round(time.monotonic() - started)}), flush=True)
-    return judge.eval()
+    return judge.to(memory_format=torch.contiguous_format).eval()
 
 
 def auc(good: Tensor, bad: Tensor) -> float:
@@ -219,8 +237,8 @@ def measure(judge: PocketJudge, clips: int = 160) -> dict[str, Any]:
 def main() -> None:
     """Read the command line, train, measure, save."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--clips", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1100)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()

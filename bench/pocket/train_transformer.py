@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,11 +128,26 @@ class Average:
                 kept.copy_(held)
 
 
-def planned(recipe: TransformerRecipe, scratch: Path) -> tuple[int, int]:
-    """Steps and decay: the recipe's, or those in `scratch/plan.json`, read while training runs."""
-    path = scratch / "plan.json"
-    plan = json.loads(path.read_text()) if path.exists() else {}
-    return plan.get("steps", recipe.steps), plan.get("decay", recipe.decay)
+def make_optimisers(
+    model: PackedTransformer, recipe: TransformerRecipe
+) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon (Jordan 2024) for the matrices inside the blocks, AdamW for everything else."""
+    inside = ("transformer_blocks.", "refiner_blocks.")
+    matrices, decayed, others = [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2 and "norm" not in name and any(part in name for part in inside):
+            matrices.append(parameter)
+        else:
+            (decayed if parameter.dim() > 1 else others).append(parameter)
+    hidden = {"params": matrices, "peak": recipe.matrix_rate, "weight_decay": recipe.weight_decay}
+    groups = [
+        {"params": decayed, "peak": recipe.learning_rate, "weight_decay": recipe.weight_decay},
+        {"params": others, "peak": recipe.learning_rate, "weight_decay": 0.0},
+    ]
+    return (
+        torch.optim.Muon([hidden], adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True),
+    )
 
 
 def train(
@@ -142,6 +156,8 @@ def train(
     scratch: Path,
     *,
     log: Callable[[dict[str, Any]], None],
+    part: str = "transformer",
+    start: PackedTransformer | None = None,
     stop_after: int | None = None,
     device: str = "cpu",
     fast: bool = True,
@@ -149,28 +165,23 @@ def train(
 ) -> PackedTransformer:
     """Train (or go on training) to the recipe's steps and return the averaged network.
 
-    Everything drawn in a step depends on seed and step only. State is saved to
-    `scratch/transformer.pt` every two minutes; `stop_after` ends early after so many steps.
-    `fast` compiles the blocks, which pays after a few hundred steps.
+    It begins with `start`, or untrained. Everything drawn in a step depends on seed and step only.
+    State is saved to `scratch/PART.pt` every two minutes; `stop_after` ends early after so many
+    steps. `fast` compiles the blocks, which pays after a few hundred steps.
     """
-    model = build(recipe).to(device)
+    model = (start or build(recipe)).to(device)
     model.use_plain_attention()
     folder = scratch / "latents" if fast else None
     store = LatentStore(checkpoint, recipe.clips, recipe.latents, folder=folder)
     held = LatentStore(checkpoint, HELD_OUT_CLIPS, recipe.latents, HELD_OUT, folder)
     average = Average(model, recipe.ema)
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), fused=True)
-    step, path, before = 0, scratch / "transformer.pt", 0.0
+    optimisers = make_optimisers(model, recipe)
+    step, path, before = 0, scratch / f"{part}.pt", 0.0
     if path.exists():
         state = torch.load(path, weights_only=True, map_location=device)
         model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
+        for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
         average.kept, step, before = state["average"], state["step"], state["seconds"]
     if fast:
         for block in [*model.base.transformer_blocks, *model.base.single_transformer_blocks]:
@@ -178,7 +189,7 @@ def train(
     saved = checked = started = time.monotonic()
     recent: list[float] = []
     samples = 0
-    steps, decay = planned(recipe, scratch)
+    steps, decay = recipe.steps, recipe.decay
     while step < (steps if stop_after is None else min(steps, stop_after)):
         rng = np.random.default_rng([recipe.seed, step])
         layout = layouts.draw(rng, recipe)
@@ -186,13 +197,15 @@ def train(
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         normal = torch.randn(len(layout.clips), generator=generator)
         sigma = torch.sigmoid(recipe.sigma_mean + recipe.sigma_spread * normal)
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * rate(step, steps, recipe.warmup, decay)
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * rate(step, steps, recipe.warmup, decay)
         loss = flow_loss(model, store, layout, sigma, generator, device).mean()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         average.update(step)
         recent.append(loss.item())
         samples += len(layout.clips)
@@ -202,7 +215,7 @@ def train(
         if step <= 20 or step % 100 == 0:
             rate_now = samples / (now - started)
             mean = float(np.mean(recent[-100:])) if step > 20 else recent[-1]
-            record = {"part": "transformer", "step": step, "loss": mean, "seconds": seconds}
+            record = {"part": part, "step": step, "loss": mean, "seconds": seconds}
             log({**record, "samples_per_second": rate_now})
         last = step >= steps
         if now - checked > check_every or last:
@@ -210,7 +223,8 @@ def train(
             average.swap()
             for order, g in CHECKS:
                 full = held_out_loss(model, held, order, g, 1, device=device)
-                record = {"part": "held out", "step": step, "order": order, "g": g, "loss": full}
+                record = {"part": "held out", "of": part, "step": step, "order": order, "g": g}
+                record["loss"] = full
                 for kernel in (2, 4):
                     zeroed = held_out_loss(model, held, order, g, 1, frozenset({kernel}), device)
                     record[f"without_k{kernel}"] = zeroed / full - 1
@@ -218,9 +232,9 @@ def train(
             average.swap()
         if now - saved > 120 or last or step == stop_after:
             saved = now
-            steps, decay = planned(recipe, scratch)
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            state |= {"average": average.kept, "step": step, "seconds": seconds}
+            state = {"model": model.state_dict(), "average": average.kept}
+            state |= {"optimisers": [o.state_dict() for o in optimisers]}
+            state |= {"step": step, "seconds": seconds}
             torch.save(state, path.with_suffix(".new"))
             path.with_suffix(".new").replace(path)
     average.swap()

@@ -9,11 +9,15 @@ tell what comes next:
 
 - the backdrop is a wide street of random panels that slides to and fro: what left the frame comes
   back one to four seconds later;
-- a lamp, and the floor it lights, goes through three random colours, each held for about a second:
-  the next colour was last seen two to four seconds ago (the reach of the k4 kernel);
-- a neon sign goes through three random colours, a quarter of a second each: the next one was last
-  seen half a second ago (the reach of the k2 kernel);
+- a lantern of nine panes, and the floor it lights, goes through three random patterns, each held
+  for about a second: the next one was last seen two to four seconds ago (the reach of the k4
+  kernel);
+- a neon sign of six panes goes through three random patterns, a quarter of a second each: the next
+  one was last seen half a second ago (the reach of the k2 kernel);
 - people leave the frame and come back, and do things a counted number of times.
+
+The panes are as small as a latent cell. A large patch of one colour shows through strong noise, so
+that a denoiser need not remember it; many small ones do not.
 
 Every clip starts neutral: the same pose, backdrop centred, first colours on. The action eases in
 within a second, so the first frame does not give the caption away.
@@ -145,6 +149,10 @@ class Scene:
     lamp_hold: int
     """Latent frames (quarters of a second) that the lamp keeps one colour."""
     sign: tuple[Colour, ...]
+    lamp_panes: tuple[tuple[Colour, ...], ...]
+    """What the lantern shows with each colour of the lamp: nine panes, row by row."""
+    sign_panes: tuple[tuple[Colour, ...], ...]
+    """The same of the sign: six panes, two rows of three."""
 
     @property
     def caption(self) -> str:
@@ -176,9 +184,10 @@ def sample_person(rng: np.random.Generator) -> Person:
     )
 
 
-def sample_scene(seed: int) -> Scene:
-    """Draw the clip with this number."""
+def sample_scene(seed: int, plain: bool = False) -> Scene:
+    """Draw the clip with this number; with `plain`, lantern and sign have panes of one colour."""
     rng = np.random.default_rng([2504, seed])
+    panes_rng = np.random.default_rng([2504, seed, 1])
 
     def pick(palette: tuple[Colour, ...]) -> Colour:
         return palette[int(rng.integers(len(palette)))]
@@ -186,6 +195,12 @@ def sample_scene(seed: int) -> Scene:
     def sequence(moves: float) -> tuple[Colour, ...]:
         order = [LIGHTS[i] for i in rng.permutation(len(LIGHTS))[:3]]
         return tuple(order) if rng.random() < moves else (order[0],)
+
+    def panes(colours: tuple[Colour, ...], count: int) -> tuple[tuple[Colour, ...], ...]:
+        if plain:
+            return tuple((colour,) * count for colour in colours)
+        drawn = panes_rng.integers(len(LIGHTS), size=(len(colours), count))
+        return tuple(tuple(LIGHTS[i] for i in row) for row in drawn)
 
     person = sample_person(rng)
     panels: list[tuple[float, Colour, Colour]] = []
@@ -199,19 +214,25 @@ def sample_scene(seed: int) -> Scene:
         sway, period = side * float(rng.uniform(24, 46)), float(rng.uniform(3.2, 4.8))
     else:
         sway, period = side * float(rng.uniform(11, 18)), float(rng.uniform(1.3, 1.8))
+    scene = {
+        "action": str(rng.choice(list(ACTIONS))),
+        "manner": str(rng.choice(MANNERS, p=[0.2, 0.2, 0.6])),
+        "speed": float(rng.uniform(0.92, 1.08)),
+        "place": CANVAS / 2 + float(rng.uniform(-5, 5)),
+        "panels": tuple(panels),
+        "floor": pick(WALLS),
+        "sway": sway,
+        "sway_period": period,
+    }
+    lamp, lamp_hold, sign = sequence(0.75), int(rng.integers(3, 6)), sequence(0.7)
     return Scene(
         person=person,
-        action=str(rng.choice(list(ACTIONS))),
-        manner=str(rng.choice(MANNERS, p=[0.2, 0.2, 0.6])),
-        speed=float(rng.uniform(0.92, 1.08)),
-        place=CANVAS / 2 + float(rng.uniform(-5, 5)),
-        panels=tuple(panels),
-        floor=pick(WALLS),
-        sway=sway,
-        sway_period=period,
-        lamp=sequence(0.75),
-        lamp_hold=int(rng.integers(3, 6)),
-        sign=sequence(0.7),
+        **scene,
+        lamp=lamp,
+        lamp_hold=lamp_hold,
+        sign=sign,
+        lamp_panes=panes(lamp, 9),
+        sign_panes=panes(sign, 6),
     )
 
 
@@ -309,12 +330,28 @@ def sway(scene: Scene, first: int, count: int) -> Array:
     return np.asarray(smoothstep(t / 1.0) * swing, np.float32)
 
 
-def lights(scene: Scene, first: int, count: int) -> tuple[Array, Array]:
-    """The colours [count, 3] of the lamp and the sign; they change with latent frames."""
+@dataclass(frozen=True)
+class Lights:
+    """What lamp, lantern and sign show in each frame; it changes with latent frames."""
+
+    lamp: Array
+    """[count, 3]."""
+    lantern: Array
+    """[count, 9, 3]."""
+    sign: Array
+    """[count, 6, 3]."""
+
+
+def lights(scene: Scene, first: int, count: int) -> Lights:
+    """The lights of `count` frames from `first` on."""
     latent = (np.arange(first, first + count) + 3) // 4
-    lamp = np.asarray(scene.lamp, np.float32)[(latent // scene.lamp_hold) % len(scene.lamp)]
-    sign = np.asarray(scene.sign, np.float32)[latent % len(scene.sign)]
-    return lamp, sign
+    slow = (latent // scene.lamp_hold) % len(scene.lamp)
+    fast = latent % len(scene.sign)
+    return Lights(
+        np.asarray(scene.lamp, np.float32)[slow],
+        np.asarray(scene.lamp_panes, np.float32)[slow],
+        np.asarray(scene.sign_panes, np.float32)[fast],
+    )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The judge of the pocket world: one small network, four questions.
 
-It sees single 64×64 frames, and windows of twelve frames three apart, of the cartoon world that the
+It sees single 96×96 frames, and windows of twelve frames three apart, of the cartoon world that the
 pocket model was trained on (`bench/pocket/world.py`), where networks for real faces and hands have
 no meaning. Per frame: who is it (an identity vector), is every part there, how damaged is the
 picture, is anybody there, and what do hair and shirt look like. Per window: which action is it.
@@ -8,13 +8,13 @@ picture, is anybody there, and what do hair and shirt look like. Per window: whi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SIDE = 64
+SIDE = 96
 WINDOW, STRIDE = 12, 3
 """Frames of a window, and how far apart they are."""
 
@@ -22,7 +22,7 @@ IDENTITY = 18
 PARTS = 6
 SLOTS = {"length": 2, "hair": 5, "shirt": 8}
 ACTIONS = 8
-WIDTHS = (20, 40, 80, 96)
+WIDTHS = (24, 48, 80, 96)
 FEATURES = 96
 
 
@@ -35,6 +35,8 @@ class FrameAnswers:
     """[n, 18], see `bench.pocket.world.Person.vector`."""
     missing: Tensor
     """[n, 6], logits: this part should be there and is not."""
+    places: Tensor
+    """[n, 6, H/8, W/8], logits: this part is here."""
     damage: Tensor
     """[n], 0 for a clean picture, 1 for the worst that was trained."""
     present: Tensor
@@ -42,24 +44,46 @@ class FrameAnswers:
     slots: dict[str, Tensor]
     """Slot of the caption to logits [n, words]."""
 
+    def float(self) -> FrameAnswers:
+        """The same in single precision."""
+        return FrameAnswers(
+            *(getattr(self, field.name).float() for field in fields(self)[:-1]),
+            {slot: logits.float() for slot, logits in self.slots.items()},
+        )
+
 
 class PocketJudge(nn.Module):
-    """Four strided convolutions, a 4×4 map read by linear heads, and a head over windows."""
+    """Four strided convolutions; heads over their last map, over places, and over windows.
+
+    A hand is a few pixels, which the one vector per frame passes over: the parts are looked for in
+    a map of an eighth of the frame's side, and a part counts as missing where the vector expects
+    it and no place of the map shows it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        stages: list[nn.Module] = []
         previous = 3
         for width in WIDTHS:
-            layers += [
-                nn.Conv2d(previous, width, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(),
-            ]
+            stages.append(
+                nn.Sequential(
+                    nn.Conv2d(previous, width, 4, stride=2, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(),
+                )
+            )
             previous = width
-        self.trunk = nn.Sequential(*layers)
-        self.features = nn.Linear(previous * 16, FEATURES)
+        self.fine = nn.Sequential(*stages[:-1])
+        self.coarse = stages[-1]
+        self.features = nn.Linear(previous * (SIDE // 16) ** 2, FEATURES)
         self.frame = nn.Linear(FEATURES, IDENTITY + PARTS + 2 + sum(SLOTS.values()))
+        self.places = nn.Sequential(
+            nn.Conv2d(WIDTHS[-2] + WIDTHS[-1], 64, 3, padding=1, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.Conv2d(64, PARTS, 1),
+        )
+        self.trust = nn.Parameter(torch.ones(PARTS))
         self.window = nn.Sequential(
             nn.Conv1d(FEATURES, 96, 3, padding=1),
             nn.ReLU(),
@@ -70,16 +94,20 @@ class PocketJudge(nn.Module):
         )
 
     def frames(self, pixels: Tensor) -> FrameAnswers:
-        """Judge frames [n, 3, H, W] in 0..1; other sizes are averaged or enlarged to 64×64."""
+        """Judge frames [n, 3, H, W] in 0..1; other sizes are averaged or enlarged to 96×96."""
         if pixels.shape[-2:] != (SIDE, SIDE):
             pixels = F.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True)
-        features = F.relu(self.features(self.trunk(2 * pixels - 1).flatten(1)))
+        fine = self.fine(2 * pixels - 1)
+        coarse = self.coarse(fine)
+        features = F.relu(self.features(coarse.flatten(1)))
+        places = self.places(torch.cat([fine, F.interpolate(coarse, scale_factor=2.0)], 1))
         sizes = [IDENTITY, PARTS, 1, 1, *SLOTS.values()]
-        identity, missing, damage, present, *slots = self.frame(features).split(sizes, 1)
+        identity, expected, damage, present, *slots = self.frame(features).split(sizes, 1)
         return FrameAnswers(
             features,
             identity,
-            missing,
+            expected - self.trust * places.flatten(2).amax(2),
+            places,
             damage[:, 0],
             present[:, 0],
             dict(zip(SLOTS, slots, strict=True)),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.pocket import train_judge
+from bench.pocket import FPS, SIZE, train_judge
 from bench.pocket.render import render
 from bench.pocket.world import sample_scene, with_action
 from metrics import sets
@@ -18,9 +18,7 @@ def test_planted_faults_are_told_apart() -> None:
     judge = PocketFrames()
     judge.load("cpu")
     found = train_judge.measure(judge.network, clips=48)
-    # A missing hand is a few pixels of 4096: anatomy is the weakest judge.
-    assert found["auc"].pop("anatomy") > 0.8
-    assert min(found["auc"].values()) > 0.95
+    assert min(found["auc"].values()) > 0.93, found
     assert found["action_accuracy"] > 0.85
 
 
@@ -28,7 +26,7 @@ def readings(
     metric: PocketFrames | PocketCaption, frames: torch.Tensor, prompt: str
 ) -> list[Reading]:
     pixels = np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy())
-    info = VideoInfo(Path("clip.mp4"), len(pixels), 16, 64, 64)
+    info = VideoInfo(Path("clip.mp4"), len(pixels), FPS, SIZE, SIZE)
     metric.load("cpu")
     measurement = metric.begin(info, ScoringContext(prompt=prompt))
     for first in range(0, len(pixels), 20):

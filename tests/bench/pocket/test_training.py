@@ -126,9 +126,9 @@ def test_autoencoder_training_resumes_with_the_same_losses(tmp_path: Path) -> No
     parts: list[dict[str, Any]] = []
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    train_autoencoder.train(SMALL_AE, tmp_path / "a", log=whole.append, stop_after=4)
-    train_autoencoder.train(SMALL_AE, tmp_path / "b", log=parts.append, stop_after=2)
-    train_autoencoder.train(SMALL_AE, tmp_path / "b", log=parts.append, stop_after=4)
+    train_autoencoder.train(SMALL_AE, tmp_path / "a", log=whole.append, stop_after=4, fast=False)
+    train_autoencoder.train(SMALL_AE, tmp_path / "b", log=parts.append, stop_after=2, fast=False)
+    train_autoencoder.train(SMALL_AE, tmp_path / "b", log=parts.append, stop_after=4, fast=False)
     assert losses(whole) == pytest.approx(losses(parts), rel=1e-4)
 
 
@@ -153,7 +153,9 @@ def test_the_committed_recipe_reproduces_the_logged_first_losses(part: str, tmp_
     expected = [r["loss"] for r in training["log"] if r["part"] == part and "loss" in r][:2]
     log: list[dict[str, Any]] = []
     if part == "autoencoder":
-        train_autoencoder.train(AutoencoderRecipe(), tmp_path, log=log.append, stop_after=2)
+        train_autoencoder.train(
+            AutoencoderRecipe(), tmp_path, log=log.append, stop_after=2, fast=False
+        )
     else:
         train_transformer.train(
             TransformerRecipe(), CHECKPOINT, tmp_path, log=log.append, stop_after=2, fast=False,

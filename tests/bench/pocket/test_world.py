@@ -1,5 +1,7 @@
 """The pocket world: deterministic, captioned, neutral at first, and worth remembering."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -81,11 +83,26 @@ def test_what_comes_next_in_the_lights_was_seen_before() -> None:
     cycling = [scene for scene in scenes if len(scene.lamp) == 3]
     assert len(cycling) > 20
     for scene in cycling:
-        lamp, sign = lights(scene, 1, 200)
+        shown = lights(scene, 1, 200)
         period = 3 * 4 * scene.lamp_hold
-        assert np.array_equal(lamp[period:], lamp[:-period])
-        assert len(scene.sign) == 1 or np.array_equal(sign[12:], sign[:-12])
+        for slow in (shown.lamp, shown.lantern):
+            assert np.array_equal(slow[period:], slow[:-period])
+        assert len(scene.sign) == 1 or np.array_equal(shown.sign[12:], shown.sign[:-12])
     assert max(np.abs(sway(scene, 0, 160)).max() for scene in scenes) > 25
+
+
+def test_panes_fill_latent_cells_and_plain_ones_are_alike() -> None:
+    scene, plain = sample_scene(12), sample_scene(12, plain=True)
+    assert replace(scene, lamp_panes=(), sign_panes=()) == replace(
+        plain, lamp_panes=(), sign_panes=()
+    )
+    assert all(len(set(panes)) == 1 for panes in (*plain.lamp_panes, *plain.sign_panes))
+    cell = SIZE // 12
+    frame = render(scene, 1, hidden=frozenset({"person"}))[0, :, : 4 * cell, : 4 * cell]
+    panes = frame[:, cell:, cell:].unfold(1, cell, cell).unfold(2, cell, cell).flatten(3)
+    assert (panes == panes[..., :1]).all()
+    drawn = (255 * torch.tensor(scene.lamp_panes[0])).round().T.view(3, 3, 3)
+    assert (panes[..., 0].float() - drawn).abs().max() <= 1
 
 
 def test_frames_are_bytes_of_the_documented_size() -> None:
