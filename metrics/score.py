@@ -111,7 +111,12 @@ class Scorer:
         Raises:
             UserError: an unknown set, back-end or option, or a value out of its range.
         """
-        given = {"device": device, "chunk": chunk, "fraction": fraction, "offline": offline}
+        given: dict[str, Any] = {
+            "device": device,
+            "chunk": chunk,
+            "fraction": fraction,
+            "offline": offline,
+        }
         self.set = replace(
             load(metrics), **{key: value for key, value in given.items() if value is not None}
         )
@@ -179,9 +184,9 @@ class Scorer:
         reference: Frames | None = None
         try:
             reference = _image(job.reference)
-        except MetricError as error:
+        except MetricError as unread:
             users = [metric.backend for metric in chosen if "reference" in metric.uses]
-            errors |= {backend: errors[backend] or error for backend in users}
+            errors |= {backend: errors[backend] or unread for backend in users}
         rows: list[ScoreRow] = []
         curves: list[pd.DataFrame] = []
         ready = [metric for metric in chosen if errors[metric.backend] is None]

@@ -40,7 +40,7 @@ def load() -> PocketJudge:
 
 
 def by_frame(judge: PocketJudge, video: Frames, every: int = 6) -> dict[str, list[Judged]]:
-    """Clarity, anatomy and identity (against the first frame) of every sixth frame [H, W, 3]."""
+    """Clarity and anatomy of every sixth frame [H, W, 3], identity of those after the first."""
     index = np.arange(0, len(video), every)
     frames = torch.from_numpy(video[index].copy()).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
@@ -55,6 +55,7 @@ def by_frame(judge: PocketJudge, video: Frames, every: int = 6) -> dict[str, lis
         found["clarity"].append(Judged(float(1 - answers.damage[slot]), frame, note))
         if there[slot]:
             found["anatomy"].append(Judged(float(whole[slot]), frame, note))
+        if there[slot] and slot:
             pair = np.concatenate([reference, frame], 1)
             found["identity"].append(Judged(float(identity[slot]), pair, f"frame 0, {note}"))
     return found

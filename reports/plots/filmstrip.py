@@ -120,7 +120,7 @@ def frames_of(video: Path, width: int = WIDTH) -> tuple[Frame, ...]:
     try:
         with av.open(str(video)) as container:
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
+            stream.thread_type = "NONE"  # as metrics.stream: the same frames of a truncated file
             count = stream.frames or sum(1 for _ in container.decode(stream))
             found: dict[int, Frame] = {}
             wanted = [round(share * (count - 1)) for _, share in MOMENTS]
