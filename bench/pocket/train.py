@@ -128,10 +128,8 @@ def main() -> None:
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     out = arguments.out or arguments.scratch / "checkpoint"
     if arguments.part in ("autoencoder", "all"):
-        part = replace(recipe.autoencoder, **changes)
-        make_autoencoder(
-            replace(recipe, autoencoder=part), arguments.scratch, out, arguments.device
-        )
+        changed = replace(recipe, autoencoder=replace(recipe.autoencoder, **changes))
+        make_autoencoder(changed, arguments.scratch, out, arguments.device)
     if arguments.part in ("panes", "all"):
         refine(replace(recipe.panes, **changes), arguments.scratch, out, arguments.device)
     for part in ("transformer", "memory"):

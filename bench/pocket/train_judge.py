@@ -176,7 +176,8 @@ def train(clips: int, steps: int, size: int, seed: int = 0) -> PocketJudge:
             right = float((action.argmax(1) == b.action).float().mean())
             record = {"step": step, "loss": loss.item(), "action": right}
             print(json.dumps(record | {"seconds": round(time.monotonic() - started)}), flush=True)
-    return judge.to(memory_format=torch.contiguous_format).eval()
+    trained: PocketJudge = judge.to(memory_format=torch.contiguous_format).eval()
+    return trained
 
 
 def auc(good: Tensor, bad: Tensor) -> float:

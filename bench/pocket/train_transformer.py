@@ -133,7 +133,9 @@ def make_optimisers(
 ) -> tuple[torch.optim.Optimizer, ...]:
     """Muon (Jordan 2024) for the matrices inside the blocks, AdamW for everything else."""
     inside = ("transformer_blocks.", "refiner_blocks.")
-    matrices, decayed, others = [], [], []
+    matrices: list[Tensor] = []
+    decayed: list[Tensor] = []
+    others: list[Tensor] = []
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2 and "norm" not in name and any(part in name for part in inside):
             matrices.append(parameter)

@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -214,20 +215,20 @@ def sample_scene(seed: int, plain: bool = False) -> Scene:
         sway, period = side * float(rng.uniform(24, 46)), float(rng.uniform(3.2, 4.8))
     else:
         sway, period = side * float(rng.uniform(11, 18)), float(rng.uniform(1.3, 1.8))
-    scene = {
-        "action": str(rng.choice(list(ACTIONS))),
-        "manner": str(rng.choice(MANNERS, p=[0.2, 0.2, 0.6])),
-        "speed": float(rng.uniform(0.92, 1.08)),
-        "place": CANVAS / 2 + float(rng.uniform(-5, 5)),
-        "panels": tuple(panels),
-        "floor": pick(WALLS),
-        "sway": sway,
-        "sway_period": period,
-    }
-    lamp, lamp_hold, sign = sequence(0.75), int(rng.integers(3, 6)), sequence(0.7)
-    return Scene(
+    scene = partial(
+        Scene,
         person=person,
-        **scene,
+        action=str(rng.choice(list(ACTIONS))),
+        manner=str(rng.choice(MANNERS, p=[0.2, 0.2, 0.6])),
+        speed=float(rng.uniform(0.92, 1.08)),
+        place=CANVAS / 2 + float(rng.uniform(-5, 5)),
+        panels=tuple(panels),
+        floor=pick(WALLS),
+        sway=sway,
+        sway_period=period,
+    )
+    lamp, lamp_hold, sign = sequence(0.75), int(rng.integers(3, 6)), sequence(0.7)
+    return scene(
         lamp=lamp,
         lamp_hold=lamp_hold,
         sign=sign,

@@ -46,9 +46,10 @@ class FrameAnswers:
 
     def float(self) -> FrameAnswers:
         """The same in single precision."""
+        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "slots"}
         return FrameAnswers(
-            *(getattr(self, field.name).float() for field in fields(self)[:-1]),
-            {slot: logits.float() for slot, logits in self.slots.items()},
+            **{name: number.float() for name, number in numbers.items()},
+            slots={slot: logits.float() for slot, logits in self.slots.items()},
         )
 
 
