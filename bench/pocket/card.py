@@ -37,10 +37,10 @@ The autoencoder learned a world with plain lights first, then all panes of the l
 was refined on clean latents at the end.
 
 The transformer learned flow matching on clean latents (Muon for the matrices in its blocks, AdamW
-for the rest); each step draws a context order (vanilla,
-F1, with an end frame, inverted with the published paddings), a packing (kernels k1, k2, k4, k8)
-and a section length (9, 4, 2 or 1 latents), so one checkpoint serves every variant. At the end
-(`memory`) most draws are long sections after a long history. Text is dropped in 10 % of steps.
+for the rest); each step draws a context order (vanilla, F1, with an end frame, inverted with the
+published paddings), a packing (kernels k1, k2, k4, k8) and a section length (9, 4, 2 or 1 latents),
+so one checkpoint serves every variant. At the end (`memory`) most draws are long sections after a
+long history. Text is dropped in 10 % of steps.
 k8 lies beside the transformer in `history_embedder_k8.safetensors`, as a projection of latents
 averaged over 2×2×2.
 
