@@ -125,7 +125,6 @@ class Config:
     watch: bool = False
     json: bool = False
     plan: bool = False
-    verbose: bool = False
     claims: Claims = field(default_factory=Claims)
     cluster: Cluster = field(default_factory=Cluster)
     generator: dict[str, Any] = field(default_factory=dict)

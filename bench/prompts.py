@@ -101,34 +101,50 @@ class Suite:
         )
 
 
-def load(path: Path, images: Path | None = None, known: Collection[str] = ()) -> Suite:
-    """Read and check a suite.
+def load(
+    path: Path,
+    images: Path | None = None,
+    known: Collection[str] = (),
+    wanted: Callable[[Suite], Suite] = lambda suite: suite,
+) -> Suite:
+    """Read a suite, choose from it, and check it.
 
     Args:
         path: the CSV, JSONL or YAML file.
         images: where the images are; the suite's own folder where it is not given.
         known: SHA-256 of image files that were read before and need no second look.
+        wanted: chooses the prompts; images of the others need not be there.
 
     Raises:
         UserError: everything that is wrong with the suite, one line each.
     """
     root = (images or path.parent).resolve()
-    problems: list[str] = []
+    problems: list[tuple[int, str]] = []
     prompts: dict[str, Prompt] = {}
-    for where, row in _rows(path):
+    rows: dict[str, tuple[int, str]] = {}
+    for number, (where, row) in enumerate(_rows(path)):
         try:
-            prompt = _prompt(row, root, known)
+            prompt = _prompt(row, root)
         except UserError as error:
-            problems += [f"{where}: {line}" for line in str(error).splitlines()]
+            problems += [(number, f"{where}: {line}") for line in str(error).splitlines()]
             continue
         if prompt.id in prompts:
-            problems.append(f"{where}: id {prompt.id!r} is there twice")
-        prompts[prompt.id] = prompt
+            problems.append((number, f"{where}: id {prompt.id!r} is there twice"))
+        prompts[prompt.id], rows[prompt.id] = prompt, (number, where)
     if not prompts and not problems:
-        problems.append("no prompts in it")
+        raise UserError(f"{path.name}: no prompts in it")
+    suite = Suite(tuple(prompts.values()))
+    if not problems:  # else what is chosen from it is not known yet
+        suite = wanted(suite)
+    for prompt in suite.prompts:
+        number, where = rows[prompt.id]
+        for image in (prompt.image, prompt.end_image):
+            if image is not None and (problem := _image_problem(image, root, known)):
+                problems.append((number, f"{where}: prompt {prompt.id!r}: {problem}"))
     if problems:
-        raise UserError("\n".join(f"{path.name}: {problem}" for problem in problems))
-    return Suite(tuple(prompts.values()))
+        problems.sort(key=lambda each: each[0])
+        raise UserError("\n".join(f"{path.name}: {problem}" for _, problem in problems))
+    return suite
 
 
 def store(study: Study, suite: Suite) -> Suite:
@@ -223,8 +239,8 @@ def _rows(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
     return [(f"prompt {number}", item) for number, item in enumerate(items, start=1)]
 
 
-def _prompt(row: object, root: Path, known: Collection[str]) -> Prompt:
-    """One checked prompt; raises with all of its problems, one line each."""
+def _prompt(row: object, root: Path) -> Prompt:
+    """One prompt, its images unseen; raises with all of its problems, one line each."""
     if not isinstance(row, Mapping):
         raise UserError(f"not a prompt: give {', '.join(FIELDS)}")
     problems: list[str] = []
@@ -240,31 +256,31 @@ def _prompt(row: object, root: Path, known: Collection[str]) -> Prompt:
     words = (tags or "").split(";") if isinstance(tags, str | None) else tags
     if not isinstance(words, list):
         problems.append(f"prompt {identity!r}: tags {tags!r}: give a list, or words between ;")
-    images: dict[str, Path | None] = {}
-    for key in ("image", "end_image"):
-        images[key], problem = _image(str(row.get(key) or ""), root, known)
-        if problem:
-            problems.append(f"prompt {identity!r}: {problem}")
     if problems:
         raise UserError("\n".join(problems))
-    cleaned = tuple(word for tag in words if (word := str(tag).strip()))
-    negative = str(row.get("negative") or "").strip()
-    found = Prompt(identity, text, images["image"], negative, cleaned)
-    return replace(found, end_image=images["end_image"])
+    image, end_image = (
+        root / name if (name := str(row.get(key) or "")) else None for key in ("image", "end_image")
+    )
+    return Prompt(
+        identity,
+        text,
+        image,
+        negative=str(row.get("negative") or "").strip(),
+        tags=tuple(word for tag in words if (word := str(tag).strip())),
+        end_image=end_image,
+    )
 
 
-def _image(name: str, root: Path, known: Collection[str]) -> tuple[Path | None, str]:
-    """The checked image file (or None), and what is wrong with it."""
-    if not name:
-        return None, ""
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
-        return None, f"image {name} leaves the suite's folder"
+def _image_problem(path: Path, root: Path, known: Collection[str]) -> str:
+    """What is wrong with an image file; empty where nothing is."""
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    if not path.resolve().is_relative_to(root):
+        return f"image {name} leaves the suite's folder"
     if not path.is_file():
-        return None, f"image {name} is missing in {root}"
+        return f"image {name} is missing in {root}"
     if known and hashlib.sha256(path.read_bytes()).hexdigest() in known:
-        return path, ""
-    return path, _unreadable(path, name)
+        return ""
+    return _unreadable(path, str(name))
 
 
 def _unreadable(path: Path, name: str) -> str:

@@ -27,9 +27,13 @@ def chosen(cfg: Mapping[str, Any], known: Collection[str] = ()) -> Suite:
     Raises:
         UserError: all problems of the suite, one line each.
     """
+
+    def wanted(suite: Suite) -> Suite:
+        return Suite(suite.select(cfg["ids"], cfg["tags"]).prompts[: cfg["limit"]])
+
     if cfg["kind"] == "pocket":
-        suite = pocket(cfg["scenes"], cfg["first_scene"])
-    elif cfg["kind"] == "file":
+        return wanted(pocket(cfg["scenes"], cfg["first_scene"]))
+    if cfg["kind"] == "file":
         if not cfg["file"]:
             raise UserError("prompts.file: name a CSV, JSONL or YAML file with prompts")
         images = Path(cfg["images_dir"]) if cfg["images_dir"] else None
@@ -40,11 +44,8 @@ def chosen(cfg: Mapping[str, Any], known: Collection[str] = ()) -> Suite:
             raise UserError(
                 f"prompts.images_dir: the images of {path.name} are yours; name their folder"
             )
-        suite = prompts.load(path, images, known)
-    else:
-        raise UserError(f"prompts.kind={cfg['kind']}: choose from file, pocket")
-    suite = suite.select(cfg["ids"], cfg["tags"])
-    return Suite(suite.prompts[: cfg["limit"]])
+        return prompts.load(path, images, known, wanted)
+    raise UserError(f"prompts.kind={cfg['kind']}: choose from file, pocket")
 
 
 def pocket(scenes: int, first: int) -> Suite:

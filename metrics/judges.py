@@ -4,7 +4,8 @@ Networks for photographs find no faces and no hands there. These judges are one 
 (`metrics/networks/pocket_judge.py`) trained on the world's ground truth; its weights come with the
 suite. They know the pocket world only: on any other video their numbers mean nothing.
 
-- clarity: 1 − the degree of damage (blur, noise, coarse blocks), per frame;
+- clarity: 1 − the degree of damage (blur, smear, noise, coarse blocks, double contours) where the
+  frame is worst, per frame;
 - anatomy: the probability that no part of the person is missing, per frame with a person;
 - identity: exp(−|a − b|²/2) of identity vectors, each frame's against the input image's, or the
   first person's that is seen;
@@ -96,7 +97,7 @@ class PocketFrames(_Judge):
 
     backend = "pocket-judge"
     metrics = ("clarity", "anatomy", "identity")
-    protocol = 2
+    protocol = 3
     uses = ("reference",)
 
     def begin(self, video: VideoInfo, context: ScoringContext) -> Measurement:
@@ -141,9 +142,8 @@ def _rows(answers: Any) -> Item:
     """Per frame: clarity, P(no part missing), P(somebody there), the identity vector."""
     import torch
 
-    clarity = (1 - answers.damage).clamp(0, 1)
     whole = (1 - answers.missing.sigmoid()).prod(1)
-    columns = [clarity[:, None], whole[:, None], answers.present.sigmoid()[:, None]]
+    columns = [1 - answers.damage[:, None], whole[:, None], answers.present.sigmoid()[:, None]]
     rows: Item = torch.cat([*columns, answers.identity], 1).cpu().numpy()
     return rows
 

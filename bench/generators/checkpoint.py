@@ -190,9 +190,16 @@ def check_folder(
 
 
 def digest(folder: Path) -> str:
-    """16 hex digits that change when a file of the folder does."""
+    """16 hex digits that change when a file does that loading the folder reads.
+
+    Of a pipeline that is `model_index.json` and what lies in its components' folders; cards and
+    pictures beside them are no part of the model.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    if (index := folder / "model_index.json").is_file():
+        files = [path for path in files if path == index or path.parent != folder]
     total = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in files:
         size = file.stat().st_size
         total.update(f"{file.relative_to(folder).as_posix()}\0{size}\0".encode())
         with file.open("rb") as opened:

@@ -209,7 +209,7 @@ def sharpness(video: Frames, every: int = 4) -> NDArray[np.float64]:
 
 def followed(videos: Sequence[Frames], scenes: Sequence[Scene]) -> dict[str, Any]:
     """How often the judge sees the captioned action in the first section (chance 1/8)."""
-    judge = judged.load()
+    judge = judged.judges()[0].network
     index = STRIDE * np.arange(WINDOW) + 3
     seen = []
     with torch.inference_mode():

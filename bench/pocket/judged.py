@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
-from bench.pocket.captions import ACTIONS, HAIR, LENGTHS, SHIRTS
-from bench.pocket.train_judge import WEIGHTS
+from bench.pocket import FPS, SIZE
 from bench.pocket.world import Scene
-from metrics.networks.pocket_judge import STRIDE, WINDOW, PocketJudge, identity_likeness
+from metrics.base import Chunk, Curve, ScoringContext, VideoInfo
+from metrics.judges import PocketCaption, PocketFrames
+from metrics.networks.pocket_judge import STRIDE
 
 Frames = NDArray[np.uint8]
 
 SHOWN = 6
 """Pictures per row."""
+
+EVERY = 6
+"""Of the judges of single frames, every sixth frame is a candidate."""
+
+ROWS = ("clarity", "anatomy", "identity", "semantic")
 
 
 @dataclass(frozen=True)
@@ -32,59 +36,43 @@ class Judged:
     note: str
 
 
-def load() -> PocketJudge:
-    """The shipped judge."""
-    judge = PocketJudge()
-    judge.load_state_dict(load_file(WEIGHTS))
-    return judge.eval()
+def judges() -> list[PocketFrames | PocketCaption]:
+    """The judges of the metric set `pocket`, with their weights."""
+    both: list[PocketFrames | PocketCaption] = [PocketFrames(), PocketCaption()]
+    for judge in both:
+        judge.load("cpu")
+    return both
 
 
-def by_frame(judge: PocketJudge, video: Frames, every: int = 6) -> dict[str, list[Judged]]:
-    """Clarity and anatomy of every sixth frame [H, W, 3], identity of those after the first."""
-    index = np.arange(0, len(video), every)
-    frames = torch.from_numpy(video[index].copy()).permute(0, 3, 1, 2).float() / 255
-    with torch.inference_mode():
-        answers = judge.frames(frames)
-    whole = (1 - answers.missing.sigmoid()).prod(1)
-    identity = identity_likeness(answers.identity, answers.identity[:1])
-    there = answers.present.sigmoid() >= 0.5
-    reference = video[0]
-    found: dict[str, list[Judged]] = {"clarity": [], "anatomy": [], "identity": []}
-    for slot, at in enumerate(index):
-        frame, note = video[at], f"frame {at}"
-        found["clarity"].append(Judged(float(1 - answers.damage[slot]), frame, note))
-        if there[slot]:
-            found["anatomy"].append(Judged(float(whole[slot]), frame, note))
-        if there[slot] and slot:
-            pair = np.concatenate([reference, frame], 1)
-            found["identity"].append(Judged(float(identity[slot]), pair, f"frame 0, {note}"))
+def curves(
+    judges: Sequence[PocketFrames | PocketCaption], video: Frames, scene: Scene
+) -> dict[str, Curve]:
+    """What the judges say of a video [T, H, W, 3] that began with the scene's first frame."""
+    info = VideoInfo(Path("video"), len(video), FPS, SIZE, SIZE)
+    context = ScoringContext(prompt=scene.caption, reference=video[0])
+    found: dict[str, Curve] = {}
+    for judge in judges:
+        measurement = judge.begin(info, context)
+        measurement.update(Chunk(video, 0))
+        found |= {reading.metric: reading.curve for reading in measurement.finish()}
     return found
 
 
-def by_window(judge: PocketJudge, video: Frames, scene: Scene) -> list[Judged]:
-    """Semantic (geometric mean of the caption's probabilities) of windows, as four frames each."""
-    who = scene.person
-    wanted = {
-        "length": LENGTHS.index(who.length),
-        "hair": HAIR.index(who.hair_name),
-        "shirt": SHIRTS.index(who.shirt_name),
-    }
+def candidates(metric: str, curve: Curve, video: Frames, scene: Scene) -> list[Judged]:
+    """A picture of every defined item of the curve; the first frame is never among them."""
     found = []
-    for start in range(0, len(video) - STRIDE * (WINDOW - 1), 36):
-        index = start + STRIDE * np.arange(WINDOW)
-        frames = torch.from_numpy(video[index].copy()).permute(0, 3, 1, 2).float() / 255
-        with torch.inference_mode():
-            answers = judge.frames(frames)
-            odds = judge.actions(answers.features[None]).log_softmax(1)[0]
-            logs = [odds[list(ACTIONS).index(scene.action)]]
-            logs += [
-                answers.slots[slot].log_softmax(1)[:, word].mean() for slot, word in wanted.items()
-            ]
-        score = float(torch.stack(logs).mean().exp())
-        four = [video[index[i]] for i in (0, 4, 8, 11)]
-        mosaic = np.concatenate([np.concatenate(four[:2], 1), np.concatenate(four[2:], 1)])
-        caption = f"{who.length} {who.hair_name}, {who.shirt_name}, {scene.action}"
-        found.append(Judged(score, mosaic, caption))
+    for at, score in zip(curve.frames.tolist(), curve.values.tolist(), strict=True):
+        if np.isnan(score) or (metric != "semantic" and (at == 0 or at % EVERY)):
+            continue
+        picture, note = video[at], f"frame {at}"
+        if metric == "identity":
+            picture, note = np.concatenate([video[0], video[at]], 1), f"frame 0, frame {at}"
+        elif metric == "semantic":
+            four = [video[at + STRIDE * i] for i in (0, 4, 8, 11)]
+            picture = np.concatenate([np.concatenate(four[:2], 1), np.concatenate(four[2:], 1)])
+            who = scene.person
+            note = f"{who.length} {who.hair_name}, {who.shirt_name}, {scene.action}"
+        found.append(Judged(score, picture, note))
     return found
 
 
@@ -92,18 +80,17 @@ def sheet(videos: Sequence[Frames], scenes: Sequence[Scene], path: Path) -> None
     """Write the worst and the best of each judge, at most one picture per video and row."""
     from matplotlib.figure import Figure
 
-    judge = load()
-    per_video: dict[str, list[list[Judged]]] = {}
+    asked = judges()
+    lists: dict[str, list[list[Judged]]] = {name: [] for name in ROWS}
     for video, scene in zip(videos, scenes, strict=True):
-        found = by_frame(judge, video) | {"semantic": by_window(judge, video, scene)}
-        for name, items in found.items():
-            if items:
-                per_video.setdefault(name, []).append(items)
-    figure = Figure(figsize=(2.1 * SHOWN, 2.1 * 2 * len(per_video)), dpi=80, layout="constrained")
-    axes: Any = figure.subplots(2 * len(per_video), SHOWN)
-    for row, (name, lists) in enumerate(per_video.items()):
-        worst = sorted((min(items, key=_score) for items in lists), key=_score)[:SHOWN]
-        best = sorted((max(items, key=_score) for items in lists), key=_score)[-SHOWN:][::-1]
+        for name, curve in curves(asked, video, scene).items():
+            if items := candidates(name, curve, video, scene):
+                lists[name].append(items)
+    figure = Figure(figsize=(2.1 * SHOWN, 2.1 * 2 * len(ROWS)), dpi=80, layout="constrained")
+    axes: Any = figure.subplots(2 * len(ROWS), SHOWN)
+    for row, name in enumerate(ROWS):
+        worst = sorted((min(items, key=_score) for items in lists[name]), key=_score)[:SHOWN]
+        best = sorted((max(items, key=_score) for items in lists[name]), key=_score)[-SHOWN:][::-1]
         for half, chosen in (("worst", worst), ("best", best)):
             line = axes[2 * row + (half == "best")]
             line[0].set_ylabel(f"{name}\n{half}", fontsize=10)

@@ -46,8 +46,17 @@ def make_autoencoder(recipe: Recipe, scratch: Path, out: Path, device: str) -> N
     model = train_autoencoder.train(recipe.autoencoder, scratch, log=log, device=device).cpu()
     train_autoencoder.calibrate(model)
     components.write_frozen(out)
-    model.to(torch.bfloat16).save_pretrained(out / "vae")
+    save_autoencoder(model, out / "vae")
     log({"part": "autoencoder", **train_autoencoder.held_out_psnr(model.float())})
+
+
+def save_autoencoder(model: PocketAutoencoder, folder: Path) -> None:
+    """Write it in bfloat16, without the folder that diffusers remembers having read it from."""
+    model.to(torch.bfloat16).save_pretrained(folder)
+    config = folder / "config.json"
+    kept = json.loads(config.read_text())
+    kept.pop("_name_or_path", None)
+    config.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
 
 
 def refine(recipe: RefineRecipe, scratch: Path, out: Path, device: str) -> None:
@@ -57,7 +66,7 @@ def refine(recipe: RefineRecipe, scratch: Path, out: Path, device: str) -> None:
     model = train_autoencoder.refine(recipe, model, scratch, log=log, device=device).cpu()
     if recipe.encoder:
         train_autoencoder.calibrate(model)
-    model.to(torch.bfloat16).save_pretrained(out / "vae")
+    save_autoencoder(model, out / "vae")
     log({"part": recipe.part, **train_autoencoder.held_out_psnr(model.float())})
 
 

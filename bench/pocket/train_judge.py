@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.pocket import SIZE
 from bench.pocket.captions import ACTIONS, HAIR, LENGTHS, SHIRTS
 from bench.pocket.render import render
-from bench.pocket.world import PARTS, Scene, sample_scene, truth, with_action
+from bench.pocket.world import PARTS, Array, Scene, sample_scene, truth, with_action
 from metrics.networks.pocket_judge import STRIDE, WINDOW, FrameAnswers, PocketJudge
 
 WEIGHTS = Path(__file__).parents[2] / "metrics" / "networks" / "pocket_judge.safetensors"
@@ -52,19 +53,61 @@ def clip(seed: int) -> Clip:
     return Clip(scene, render(scene, CLIP, first, hidden), first, missing)
 
 
-def damage(frames: Tensor, degree: float, kind: int) -> Tensor:
-    """Damage frames [n, 3, H, W] in 0..1: blur (0), noise (1) or coarse blocks (2), degree 0..1."""
-    if kind == 0:
-        sigma = 0.3 + 1.7 * degree
-        x = torch.arange(-5, 6, dtype=torch.float32)
-        row = torch.exp(-x.square() / (2 * sigma**2))
-        row = row / row.sum()
-        kernel = (row[:, None] * row)[None, None].expand(3, 1, -1, -1)
-        return F.conv2d(F.pad(frames, (5, 5, 5, 5), mode="replicate"), kernel, groups=3)
-    if kind == 1:
-        return (frames + 0.15 * degree * torch.randn_like(frames)).clamp(0, 1)
-    coarse = F.avg_pool2d(frames, 4).repeat_interleave(4, -1).repeat_interleave(4, -2)
-    return torch.lerp(frames, coarse, degree)
+DAMAGES = ("blur", "smear", "noise", "blocks", "double contours")
+REGIONS = ("frame", "person", "box")
+"""What is damaged: everything, the person, or a box anywhere of half the sides or more."""
+
+REACH = 14
+"""Pixels from the centre of a part to where the person ends."""
+
+
+def damage(frames: Tensor, degree: float, kind: str) -> Tensor:
+    """Damage frames [n, 3, H, W] in 0..1 everywhere; the degree is 0..1."""
+    match kind:
+        case "blur":
+            sigma = 0.3 + 1.7 * degree
+            x = torch.arange(-5, 6, dtype=torch.float32)
+            row = torch.exp(-x.square() / (2 * sigma**2))
+            row = row / row.sum()
+            kernel = (row[:, None] * row)[None, None].expand(3, 1, -1, -1)
+            return F.conv2d(F.pad(frames, (5, 5, 5, 5), mode="replicate"), kernel, groups=3)
+        case "smear":
+            reach = 1 + round(6 * degree)
+            padded = F.pad(frames, (reach, reach, 0, 0), mode="replicate")
+            return F.avg_pool2d(padded, (1, 2 * reach + 1), stride=1)
+        case "noise":
+            return (frames + 0.15 * degree * torch.randn_like(frames)).clamp(0, 1)
+        case "blocks":
+            coarse = F.avg_pool2d(frames, 4).repeat_interleave(4, -1).repeat_interleave(4, -2)
+            return torch.lerp(frames, coarse, degree)
+        case _:
+            aside = int(torch.randint(3, 13, (1,))) * (1 - 2 * int(torch.randint(2, (1,))))
+            return torch.lerp(frames, frames.roll(aside, -1), 0.5 * degree)
+
+
+def region(kind: str, parts: Array, visible: NDArray[np.bool_], rng: np.random.Generator) -> Tensor:
+    """Where to damage n frames: a mask [n, 1, SIZE, SIZE] in 0..1 with soft edges.
+
+    `parts` [n, 6, 2] (x, y in pixels) and `visible` [n, 6] say where the person is.
+    """
+    low, high = np.zeros((len(parts), 2)), np.full((len(parts), 2), float(SIZE))
+    if kind == "person":
+        seen, there = visible[..., None], visible.any(1, keepdims=True)
+        low = np.where(there, np.where(seen, parts, np.inf).min(1) - REACH, low)
+        high = np.where(there, np.where(seen, parts, -np.inf).max(1) + REACH, high)
+    elif kind == "box":
+        sides = rng.uniform(SIZE / 2, SIZE, 2)
+        low[:] = rng.uniform(0, SIZE - sides)
+        high = low + sides
+    axis = np.arange(SIZE) + 0.5
+    inside = (axis >= low[..., None]) & (axis < high[..., None])
+    mask = torch.from_numpy(inside[:, 1, :, None] & inside[:, 0, None, :]).float()[:, None]
+    return F.avg_pool2d(F.pad(mask, (4, 4, 4, 4), mode="replicate"), 9, stride=1)
+
+
+def damage_part(frames: Tensor, degree: float, kind: str, where: Tensor) -> Tensor:
+    """Damage frames [n, 3, H, W] where the mask [n, 1, H, W] says."""
+    return torch.lerp(frames, damage(frames, degree, kind), where.expand_as(frames))
 
 
 @dataclass(frozen=True)
@@ -98,9 +141,12 @@ def batch(clips: list[Clip], rng: np.random.Generator) -> Batch:
         index = start + STRIDE * np.arange(WINDOW)
         picture = item.frames[index].float() / 255
         degree = float(rng.random()) if rng.random() < 0.5 else 0.0
-        frames.append(damage(picture, degree, int(rng.integers(3))) if degree else picture)
         true = truth(item.scene, CLIP, item.first)
         visible = true.visible[index]
+        if degree:
+            mask = region(str(rng.choice(REGIONS)), true.parts[index], visible, rng)
+            picture = damage_part(picture, degree, str(rng.choice(DAMAGES)), mask)
+        frames.append(picture)
         gone = np.asarray([part == item.missing for part in PARTS])
         there = torch.from_numpy(visible & ~gone).float()
         where.append(places(torch.from_numpy(true.parts[index]), there))
@@ -192,7 +238,8 @@ def measure(judge: PocketJudge, clips: int = 160) -> dict[str, Any]:
 
     rng = np.random.default_rng(1)
     whole, broken = [], []
-    people, others, right, wrong, clean, damaged, hits = [], [], [], [], [], [], []
+    people, others, right, wrong, clean, hits = [], [], [], [], [], []
+    damaged: dict[str, list[Tensor]] = {where: [] for where in REGIONS}
     torch.manual_seed(1)
     with torch.no_grad():
         for number in range(clips):
@@ -202,15 +249,20 @@ def measure(judge: PocketJudge, clips: int = 160) -> dict[str, Any]:
             first = int(rng.integers(0, 60))
             index = STRIDE * np.arange(WINDOW)
             frames = render(scene, CLIP, first)[index].float() / 255
-            seen = torch.from_numpy(truth(scene, CLIP, first).visible[index].all(1))
+            true = truth(scene, CLIP, first)
+            visible = true.visible[index]
+            seen = torch.from_numpy(visible.all(1))
             answers = judge.frames(frames)
             odds = judge.actions(answers.features[None]).softmax(1)[0]
             hits.append(float(odds.argmax() == number % 8))
             right.append(odds[number % 8])
             wrong.append(odds[(number + 1 + int(rng.integers(7))) % 8])
-            worse = damage(frames, 0.3 + 0.7 * float(rng.random()), number % 3)
             clean.append(-answers.damage.mean())
-            damaged.append(-judge.frames(worse).damage.mean())
+            degree, kind = 0.3 + 0.7 * float(rng.random()), DAMAGES[number % len(DAMAGES)]
+            for where, hurt in damaged.items():
+                mask = region(where, true.parts[index], visible, rng)
+                worse = damage_part(frames, degree, kind, mask)
+                hurt.append(-judge.frames(worse).damage.mean())
             if seen.sum() < 4:
                 continue
             vectors = answers.identity[seen]
@@ -230,8 +282,9 @@ def measure(judge: PocketJudge, clips: int = 160) -> dict[str, Any]:
             "identity": auc(stack(people), stack(others)),
             "anatomy": auc(stack(whole), stack(broken)),
             "semantic": auc(stack(right), stack(wrong)),
-            "clarity": auc(stack(clean), stack(damaged)),
+            "clarity": auc(stack(clean), torch.cat([stack(hurt) for hurt in damaged.values()])),
         },
+        "clarity_auc": {name: auc(stack(clean), stack(hurt)) for name, hurt in damaged.items()},
     }
 
 

@@ -24,6 +24,9 @@ SLOTS = {"length": 2, "hair": 5, "shirt": 8}
 ACTIONS = 8
 WIDTHS = (24, 48, 80, 96)
 FEATURES = 96
+WORST = 14
+"""Cells, a tenth of a frame's 144, by which its damage is judged: a picture is as clear as its
+worst part, and where there is nothing to see nothing is damaged."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class FrameAnswers:
     places: Tensor
     """[n, 6, H/8, W/8], logits: this part is here."""
     damage: Tensor
-    """[n], 0 for a clean picture, 1 for the worst that was trained."""
+    """[n] in 0..1: 0 for a clean picture, 1 where a part is as bad as the worst trained on."""
     present: Tensor
     """[n], logit: somebody is there."""
     slots: dict[str, Tensor]
@@ -58,7 +61,8 @@ class PocketJudge(nn.Module):
 
     A hand is a few pixels, which the one vector per frame passes over: the parts are looked for in
     a map of an eighth of the frame's side, and a part counts as missing where the vector expects
-    it and no place of the map shows it.
+    it and no place of the map shows it. Damage has a map of its own for the same reason: what
+    is generated smears in places.
     """
 
     def __init__(self) -> None:
@@ -77,12 +81,12 @@ class PocketJudge(nn.Module):
         self.fine = nn.Sequential(*stages[:-1])
         self.coarse = stages[-1]
         self.features = nn.Linear(previous * (SIDE // 16) ** 2, FEATURES)
-        self.frame = nn.Linear(FEATURES, IDENTITY + PARTS + 2 + sum(SLOTS.values()))
-        self.places = nn.Sequential(
+        self.frame = nn.Linear(FEATURES, IDENTITY + PARTS + 1 + sum(SLOTS.values()))
+        self.maps = nn.Sequential(
             nn.Conv2d(WIDTHS[-2] + WIDTHS[-1], 64, 3, padding=1, bias=False),
             nn.BatchNorm2d(64),
             nn.ReLU(),
-            nn.Conv2d(64, PARTS, 1),
+            nn.Conv2d(64, PARTS + 1, 1),
         )
         self.trust = nn.Parameter(torch.ones(PARTS))
         self.window = nn.Sequential(
@@ -101,15 +105,16 @@ class PocketJudge(nn.Module):
         fine = self.fine(2 * pixels - 1)
         coarse = self.coarse(fine)
         features = F.relu(self.features(coarse.flatten(1)))
-        places = self.places(torch.cat([fine, F.interpolate(coarse, scale_factor=2.0)], 1))
-        sizes = [IDENTITY, PARTS, 1, 1, *SLOTS.values()]
-        identity, expected, damage, present, *slots = self.frame(features).split(sizes, 1)
+        maps = self.maps(torch.cat([fine, F.interpolate(coarse, scale_factor=2.0)], 1))
+        places, damage = maps[:, :PARTS], maps[:, PARTS].sigmoid().flatten(1)
+        sizes = [IDENTITY, PARTS, 1, *SLOTS.values()]
+        identity, expected, present, *slots = self.frame(features).split(sizes, 1)
         return FrameAnswers(
             features,
             identity,
             expected - self.trust * places.flatten(2).amax(2),
             places,
-            damage[:, 0],
+            damage.topk(WORST, 1).values.mean(1),
             present[:, 0],
             dict(zip(SLOTS, slots, strict=True)),
         )

@@ -190,3 +190,7 @@ def test_the_motion_suite_has_sixty_prompts_of_every_kind(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=f"{rows[3]['image']} is missing") as error:
         suites.chosen(cfg)
     assert len(str(error.value).splitlines()) == 1
+    # What is not asked for need not be there.
+    assert len(suites.chosen({**cfg, "limit": 3}).prompts) == 3
+    with pytest.raises(UserError, match=f"{rows[3]['image']} is missing"):
+        suites.chosen({**cfg, "limit": 4})

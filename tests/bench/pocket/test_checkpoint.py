@@ -1,6 +1,7 @@
 """The committed checkpoint: complete, small, and loaded by diffusers' own pipeline."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,12 @@ import torch
 from diffusers import HunyuanVideoFramepackPipeline
 from PIL import Image
 
+from bench.generators.checkpoint import digest
 from bench.pocket import CHECKPOINT, SIZE, components
+from bench.pocket.autoencoder import PocketAutoencoder
 from bench.pocket.latents import quiet_pipeline
 from bench.pocket.render import render
+from bench.pocket.train import save_autoencoder
 from bench.pocket.world import sample_scene
 
 
@@ -56,6 +60,34 @@ def test_the_folder_is_small_and_has_a_card() -> None:
     assert "Limits" in card
     training = json.loads((CHECKPOINT / "training.json").read_text())
     assert training["log"]
+    for config in CHECKPOINT.rglob("*.json"):
+        assert "_name_or_path" not in config.read_text(), config
+
+
+def test_a_card_is_no_part_of_the_model(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    (folder / "vae").mkdir(parents=True)
+    for name in ("model_index.json", "vae/config.json", "README.md"):
+        (folder / name).write_text(name)
+    before = digest(folder)
+    (folder / "README.md").write_text("another card")
+    (folder / "picture.png").write_bytes(b"")
+    assert digest(folder) == before
+    for name in ("model_index.json", "vae/config.json"):
+        (folder / name).write_text("something else")
+        assert digest(folder) != before
+        before = digest(folder)
+    inside = digest(folder / "vae")
+    (folder / "vae" / "more.safetensors").write_bytes(b"")
+    assert digest(folder / "vae") != inside
+
+
+def test_an_autoencoder_does_not_say_where_it_was_read_from(tmp_path: Path) -> None:
+    model = PocketAutoencoder.from_pretrained(CHECKPOINT / "vae")
+    save_autoencoder(model, tmp_path)
+    assert str(CHECKPOINT) not in (tmp_path / "config.json").read_text()
+    again = PocketAutoencoder.from_pretrained(tmp_path)
+    assert again.config.fine_channels == model.config.fine_channels
 
 
 def test_k8_has_trained_weights_beside_the_transformer() -> None:
