@@ -192,6 +192,7 @@ class BlazeLandmarks(Metric):
     """Anatomy, by the share of people whose parts are found."""
 
     backend = "blaze-landmarks"
+    protocol = 2
     metrics = ("anatomy",)
     weights = (
         "blaze-pose-detector",

@@ -255,9 +255,12 @@ class LandmarkGraph:
     def _convolve(options: Record, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         stride = (options.number(2), options.number(1))
         dilation = (options.number(5, default=1), options.number(4, default=1))
-        out = _convolution(
-            images, weight.permute(0, 3, 1, 2), bias, stride, dilation, options.byte(0), 1
-        )
+        if weight.shape[1:3] == (1, 1) and stride == (1, 1):
+            out = F.linear(images, weight.flatten(1), bias)  # channels are last: one product
+        else:
+            out = _convolution(
+                images, weight.permute(0, 3, 1, 2), bias, stride, dilation, options.byte(0), 1
+            )
         return _activate(out, options.byte(3))
 
     @staticmethod
@@ -311,6 +314,8 @@ class LandmarkGraph:
 
     @staticmethod
     def _prelu(options: Record, values: Tensor, slope: Tensor) -> Tensor:
+        if slope.numel() == slope.shape[-1]:
+            return F.prelu(values.permute(0, 3, 1, 2), slope.flatten()).permute(0, 2, 3, 1)
         return torch.where(values > 0, values, values * slope)
 
     @staticmethod
@@ -341,10 +346,15 @@ def _convolution(
 ) -> Tensor:
     """Channels-last in and out; TensorFlow pads more at the right and bottom than at the left."""
     planes = images.permute(0, 3, 1, 2)
+    both = (0, 0)
     if padding == SAME:
         size = (int(weight.shape[-2]), int(weight.shape[-1]))
-        planes = F.pad(planes, _same(planes.shape[-2:], size, stride, dilation))
-    out = F.conv2d(planes, weight, bias, stride, 0, dilation, groups)
+        left, right, top, bottom = _same(planes.shape[-2:], size, stride, dilation)
+        if (left, top) == (right, bottom):
+            both = (top, left)  # the convolution pads without a copy
+        else:
+            planes = F.pad(planes, (left, right, top, bottom))
+    out = F.conv2d(planes, weight, bias, stride, both, dilation, groups)
     return out.permute(0, 2, 3, 1)
 
 
@@ -362,8 +372,9 @@ def _same(
 
 
 def _activate(values: Tensor, kind: int) -> Tensor:
+    """In place: what is activated was made by the same operation and is nobody else's."""
     if kind == RELU:
-        return torch.relu(values)
+        return values.relu_()
     if kind == RELU6:
-        return values.clamp(0, 6)
+        return values.clamp_(0, 6)
     return values
