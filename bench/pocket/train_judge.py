@@ -17,10 +17,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.pocket import SIZE
+from bench.pocket import SIZE, judge_card
 from bench.pocket.captions import ACTIONS, HAIR, LENGTHS, SHIRTS
 from bench.pocket.render import render
 from bench.pocket.world import PARTS, Array, Scene, sample_scene, truth, with_action
@@ -28,6 +28,7 @@ from metrics.networks.pocket_judge import STRIDE, WINDOW, FrameAnswers, PocketJu
 
 WEIGHTS = Path(__file__).parents[2] / "metrics" / "networks" / "pocket_judge.safetensors"
 TRAINING, HELD_OUT = 40_000_000, 45_000_000
+SEED = 0
 CLIP = 56
 """Frames of a training clip: room for windows of 34 frames to start in many places."""
 
@@ -133,7 +134,7 @@ def places(centres: Tensor, there: Tensor) -> Tensor:
     return torch.exp(-(dy[..., :, None] + dx[..., None, :])) * there[..., None, None]
 
 
-def batch(clips: list[Clip], rng: np.random.Generator) -> Batch:
+def windows(clips: list[Clip], rng: np.random.Generator) -> Batch:
     """One window from each clip, half of them damaged."""
     frames, missing, where, present, degrees = [], [], [], [], []
     for item in clips:
@@ -199,7 +200,7 @@ def loss_of(judge: PocketJudge, b: Batch) -> tuple[Tensor, FrameAnswers, Tensor]
     return total, answers, action
 
 
-def train(clips: int, steps: int, size: int, seed: int = 0) -> PocketJudge:
+def train(clips: int, steps: int, batch: int, seed: int) -> PocketJudge:
     """Train from nothing."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -209,11 +210,11 @@ def train(clips: int, steps: int, size: int, seed: int = 0) -> PocketJudge:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, steps, pct_start=0.15)
     started = time.monotonic()
     for step in range(steps):
-        chosen = [int(c) for c in rng.integers(clips, size=size)]
+        chosen = [int(c) for c in rng.integers(clips, size=batch)]
         for index in chosen:
             if index not in pool:
                 pool[index] = clip(TRAINING + index)
-        loss, _, action = loss_of(judge, b := batch([pool[c] for c in chosen], rng))
+        loss, _, action = loss_of(judge, b := windows([pool[c] for c in chosen], rng))
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
@@ -295,12 +296,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1100)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--measure", action="store_true", help="weights that are there, untrained")
     arguments = parser.parse_args()
-    judge = train(arguments.clips, arguments.steps, arguments.batch)
-    save_file(judge.state_dict(), arguments.out)
-    found = measure(judge)
+    recipe = {"clips": arguments.clips, "steps": arguments.steps, "batch": arguments.batch}
+    if arguments.measure:
+        recipe = json.loads(arguments.out.with_suffix(".json").read_text())["recipe"]
+        judge = PocketJudge()
+        judge.load_state_dict(load_file(arguments.out))
+        judge.eval()
+    else:
+        judge = train(**recipe, seed=SEED)
+        save_file(judge.state_dict(), arguments.out)
+        recipe["seed"] = SEED
+    found = {"recipe": recipe, **measure(judge)}
     print(json.dumps(found))
-    arguments.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    judge_card.write(arguments.out, sum(p.numel() for p in judge.parameters()), found)
 
 
 if __name__ == "__main__":

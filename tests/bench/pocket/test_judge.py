@@ -1,5 +1,7 @@
 """The pocket judge: faults that were planted are found, and the metric says so."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,16 @@ def test_planted_faults_are_told_apart() -> None:
     assert min(found["auc"].values()) > 0.93, found
     assert min(found["clarity_auc"].values()) > 0.93, found
     assert found["action_accuracy"] > 0.85
+
+
+def test_the_judges_are_small_and_their_card_says_what_was_measured() -> None:
+    assert train_judge.WEIGHTS.stat().st_size < 10e6
+    card = train_judge.WEIGHTS.with_suffix(".md").read_text()
+    measured = json.loads(train_judge.WEIGHTS.with_suffix(".json").read_text())
+    for judge, value in measured["auc"].items():
+        assert re.search(rf"\| {judge} \| .* \| {value:.3f} \|", card), judge
+        assert value >= 0.95
+    assert "Limits" in card
 
 
 def readings(
