@@ -167,6 +167,10 @@ def check_ends(variant: Variant, plan: Plan, requests: Sequence[Request]) -> Non
             raise UserError(f"{variant.name}: the plan {lacks}, unlike prompt {request.prompt_id}")
 
 
+VERSIONS = ("torch", "diffusers", "transformers", "av")
+"""Packages whose version may change a video's bytes; av carries the encoder."""
+
+
 def describe(generator: Generator | RollsOut, variant: Variant, plan: Plan) -> dict[str, Any]:
     """The record's fields that are known before anything is made."""
     return {
@@ -182,7 +186,7 @@ def describe(generator: Generator | RollsOut, variant: Variant, plan: Plan) -> d
         "section_starts": plan.section_starts,
         "device": generator.device,
         "dtype": generator.dtype,
-        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+        "versions": {name: version(name) for name in VERSIONS},
     }
 
 

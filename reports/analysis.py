@@ -55,6 +55,22 @@ class Entrant:
         """Cells that are neither made nor failed."""
         return self.asked - self.made - self.failed
 
+    @property
+    def trained_for_codes(self) -> bool:
+        """Whether its weights learned to read a discretised history, as the paper's +D did."""
+        return self.discrete is not None and self.options.get("delta") == "discrete"
+
+    @property
+    def departures(self) -> dict[str, Any]:
+        """The options that make it something else than its sampler, packing and +D say.
+
+        A zero changes nothing, and weights trained for +D are what +D means.
+        """
+        chosen = {key: value for key, value in self.options.items() if value}
+        if self.trained_for_codes:
+            del chosen["delta"]
+        return chosen
+
 
 @dataclass(frozen=True)
 class Tested:
@@ -71,7 +87,9 @@ class Analysis:
     """A study's results with what follows from them.
 
     variants: in the order of the tables. measured: every score, by cell and column. baseline: the
-    variant that differences are taken to; None where there is only one. human: ratings from votes.
+    variant that differences are taken to; None where there is only one. prompt: `[cells]` the
+    cluster of each cell, its prompt; prompts that begin with the same image are one cluster, since
+    what is easy or hard in that image is so for all of them. human: ratings from votes.
     """
 
     results: Results
@@ -225,7 +243,8 @@ def analyse(
         UserError: the baseline is not a variant of the study.
     """
     variants = _entrants(results.cells)
-    prompt = pd.factorize(results.cells["prompt_id"])[0].astype(np.int64)
+    own = results.cells["reference_origin"].astype(str)
+    prompt = pd.factorize(own.where(own != "", results.cells["prompt_id"]))[0].astype(np.int64)
     human, told = rate(results.votes, question)
     analysis = Analysis(
         results, measure(results), variants, _baseline(variants, baseline), prompt, human=human

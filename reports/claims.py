@@ -6,15 +6,18 @@ claim and when this study does not decide it; `reports.contrasts` how groups are
 
 Where the paper's words leave a number open, it is fixed here and named: what still *competes*, what
 is *negligible*. Variants with options (other steps, TeaCache, other methods) take part only in the
-claim about TeaCache. A verdict is about the generator, prompts and metrics of the study at hand.
+claim about TeaCache. Of a study that sweeps the codes of +D, one number of codes speaks for it. A
+verdict is about the generator, prompts and metrics of the study at hand.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
@@ -83,13 +86,12 @@ class Asked:
 
     analysis: Analysis
     plain: tuple[Entrant, ...]
-    """Variants without options."""
+    """Variants without options, and of discretised history those of one codebook."""
 
     @classmethod
     def of(cls, analysis: Analysis) -> Asked:
         """What there is to ask of a study."""
-        options = {e.name: {k: v for k, v in e.options.items() if v} for e in analysis.variants}
-        return cls(analysis, tuple(e for e in analysis.variants if not options[e.name]))
+        return cls(analysis, one_codebook([e for e in analysis.variants if not e.departures]))
 
     def block(self, name: str) -> list[Entrant]:
         """The plain variants of one way of sampling: vanilla, vanilla+D, inverted, …"""
@@ -126,6 +128,28 @@ class Asked:
         made = np.isfinite(self.analysis.measured.values).any(axis=1)
         pairs = np.unique(np.stack([self.analysis.variant, self.analysis.prompt])[:, made], axis=1)
         return float(made.sum() / max(pairs.shape[1], 1))
+
+
+def one_codebook(entrants: Sequence[Entrant]) -> tuple[Entrant, ...]:
+    """Without those +D variants that a sweep over the number of codes has added.
+
+    Of each sampler that number stays which most variants have, of equals the largest; weights
+    trained for codes go before others.
+    """
+    kept: dict[str, tuple[int | None, bool]] = {}
+    for sampler in {e.sampler for e in entrants}:
+        kinds = Counter(
+            (e.discrete, e.trained_for_codes)
+            for e in entrants
+            if e.sampler == sampler and e.discrete is not None
+        )
+        if kinds:
+            kept[sampler] = max(kinds, key=lambda kind: (kind[1], kinds[kind], kind[0] or 0))
+    return tuple(
+        e
+        for e in entrants
+        if e.discrete is None or (e.discrete, e.trained_for_codes) == kept[e.sampler]
+    )
 
 
 def _effect(asked: Asked, found: Contrast | None, unit: str) -> Effect | None:
@@ -287,8 +311,8 @@ def discrete_competes(asked: Asked) -> list[Question]:
 
 
 DOMINATES = (
-    "Within one sampling approach packings differ little and at random: the sampling approach "
-    "dominates."
+    "Within one sampling approach packings differ less than sampling approaches do: the sampling "
+    "approach dominates."
 )
 
 
@@ -357,17 +381,22 @@ TAILS = "The three tail options differ negligibly."
 
 
 def tails_differ_little(asked: Asked) -> list[Question]:
-    """The root mean square difference between tails is below NEGLIGIBLE, over all metrics."""
+    """For each two tails, the root mean square difference of all metrics is below NEGLIGIBLE."""
     pairs = within(asked.plain, "tail")
     columns = [*asked.columns("all"), *asked.columns("drift")]
-    said = f"tails differ by less than {NEGLIGIBLE:g} standard deviations (root mean square)"
-    gap = None
-    if pairs and columns:
-        gap = squared_gap(cells(asked.analysis, columns, standard=True), pairs)
-    if gap is None:
-        return [Question(said, None, lacking="the same variants with tails td, ta and tc, scored")]
-    effect = _paired(asked, gap_difference(gap), gap.variants, "SD²")
-    return [Question(said, effect, below=NEGLIGIBLE**2)]
+    table = cells(asked.analysis, columns, standard=True) if pairs and columns else None
+    tests = []
+    for tails in combinations(("td", "ta", "tc"), 2):
+        two = [pair for pair in pairs if {e.tail for e in pair} == set(tails)]
+        gap = squared_gap(table, two) if table and two else None
+        effect = _paired(asked, gap_difference(gap), gap.variants, "SD²") if gap else None
+        said = (
+            f"{' and '.join(tails)} differ by less than {NEGLIGIBLE:g} standard deviations (root "
+            "mean square)"
+        )
+        lacking = f"the same variant with tails {' and '.join(tails)}, scored"
+        tests.append(Question(said, effect, below=NEGLIGIBLE**2, lacking=lacking))
+    return tests
 
 
 TEACACHE = "TeaCache costs quality."

@@ -29,7 +29,7 @@ TRAITS = ("sampler", "packing", "section", "tail", "discrete", "options")
 def trait(entrant: Entrant, name: str) -> object:
     """A variant's value of one of `TRAITS`, comparable with others'."""
     if name == "options":
-        return tuple(sorted((key, str(value)) for key, value in entrant.options.items()))
+        return tuple(sorted((key, str(value)) for key, value in entrant.departures.items()))
     return getattr(entrant, name)
 
 

@@ -106,7 +106,14 @@ def _mixed(analysis: Analysis) -> Iterator[str]:
 
 
 def _sizes(analysis: Analysis) -> Iterator[str]:
-    prompts = analysis.cells.loc[analysis.cells["state"] == "done", "prompt_id"].nunique()
+    done = (analysis.cells["state"] == "done").to_numpy()
+    named = analysis.cells.loc[done, "prompt_id"].nunique()
+    prompts = len(np.unique(analysis.prompt[done]))
+    if prompts < named:
+        yield (
+            f"the {named} prompts begin with {prompts} different images: those that share one "
+            "count as one prompt in intervals and tests"
+        )
     if prompts == 1:
         yield "one prompt only: nothing can be said of other prompts, so there are no intervals"
     elif 1 < prompts < 6 and len(analysis.variants) > 1:

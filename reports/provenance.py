@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from bench.files import atomic_write
+from bench.study import Study
 from reports.analysis import Analysis
 from reports.anonymous import portable
 
@@ -151,6 +152,14 @@ def write_recipe(analysis: Analysis, study: Path, out: Path) -> Path | None:
     names = dict.fromkeys(str(name).split(" @ ")[0] for name in cells["variant"])
     recipe = {**portable(configuration), "variant": list(names)}
     recipe["seeds"] = sorted({int(seed) for seed in cells["seed"]})
+    later = [one.configuration for one in Study.open(study).commands if one.configuration]
+    if later:  # of a study that grew, the prompts that were asked for last, and those before them
+        recipe["prompts"] = {
+            **portable(later[-1].get("prompts", {})),
+            "ids": list(dict.fromkeys(str(prompt) for prompt in cells["prompt_id"])),
+            "tags": None,
+            "limit": None,
+        }
     recipe["name"], recipe["study"] = "again", "studies/again"
     # New videos get votes of their own; the old ones' database may be named with its password.
     recipe["arena"] = {**recipe.get("arena", {}), "database": None}

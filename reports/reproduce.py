@@ -2,8 +2,9 @@
 
 `FOLDER` was written by `reports.publish`. Cells are drawn, made again from reproduce.yaml in a
 study of their own, and their videos' SHA-256 compared with those in results.parquet. A batch is
-made whole, as its companions belong to what identifies a video's last bits. Bytes are promised for
-the same weights, versions of torch and diffusers, and kind of processor; what differs is told.
+made whole, as its companions belong to what identifies a video's last bits. They are made on the
+kind of device (cpu, cuda) that the published ones were. Bytes are promised for the same weights,
+versions and kind of processor; weights and versions that differ are told.
 
 Exit status: 0 all the same · 1 some differ or could not be made · 2 wrong input.
 """
@@ -29,7 +30,6 @@ from reports.anonymous import named
 from reports.report import PARQUET
 
 HERE: dict[str, Any] = {
-    "device": None,
     "offline": False,
     "preview": False,
     "worker": 0,
@@ -91,7 +91,8 @@ def reproduce(
 
 
 def read(folder: Path) -> dict[Key, dict[str, Any]]:
-    """What the published table says of every scored cell: video_sha256, generator, versions.
+    """What the published table says of every scored cell: video_sha256, generator, versions, and
+    the kind of device.
 
     Raises:
         UserError: there is no such table, or none of its cells has a video.
@@ -99,7 +100,7 @@ def read(folder: Path) -> dict[Key, dict[str, Any]]:
     path = folder / PARQUET
     if not path.is_file() or not (folder / "reproduce.yaml").is_file():
         raise UserError(f"{folder}: not a published study ({PARQUET} and reproduce.yaml)")
-    names = ["variant", "prompt_id", "seed", "video_sha256", "generator", "versions"]
+    names = ["variant", "prompt_id", "seed", "video_sha256", "generator", "versions", "made_on"]
     table = pd.read_parquet(path, columns=names).dropna(subset=["video_sha256"])
     table = table[table["video_sha256"].astype(str) != ""].drop_duplicates(names[:3])
     if table.empty:
@@ -109,16 +110,17 @@ def read(folder: Path) -> dict[Key, dict[str, Any]]:
             "video_sha256": str(row["video_sha256"]),
             "generator": json.loads(str(row["generator"]) or "{}"),
             "versions": json.loads(str(row["versions"]) or "{}"),
+            "device": str(row["made_on"]).split(":")[0],
         }
         for row in table.to_dict("records")
     }
 
 
-def configuration(folder: Path, study: Path) -> dict[str, Any]:
-    """The published configuration, for a run on this machine into `study`."""
+def configuration(folder: Path, study: Path, device: str) -> dict[str, Any]:
+    """The published configuration, for a run on this machine's `device` into `study`."""
     stored = yaml.safe_load((folder / "reproduce.yaml").read_text(encoding="utf-8"))
     asked = {key: value for key, value in stored.items() if key not in ("defaults", "hydra")}
-    return asked | HERE | {"study": str(study)}
+    return asked | HERE | {"study": str(study), "device": device}
 
 
 def _compare(
@@ -127,7 +129,10 @@ def _compare(
     from ablations.chosen import variants
     from bench.stages import generate
 
-    cfg = configuration(folder, study)
+    devices = {published[key]["device"] for key in chosen}
+    if len(devices) > 1:
+        raise UserError(f"{folder}: cells were made on {', '.join(sorted(devices))}: ask for fewer")
+    cfg = configuration(folder, study, devices.pop())
     wanted = {key.variant for key in chosen}
     # Batches are cut within a variant, so the others need not even be asked for.
     generate.run(cfg, [one for one in variants(cfg) if one.name in wanted], only=set(chosen))

@@ -54,6 +54,7 @@ CELL_COLUMNS = (
     "generator",
     "plan_digest",
     "reference_image",
+    "reference_origin",
     "latents",
     "frames",
     "fps",
@@ -234,6 +235,7 @@ def _row(study: str, cell: Cell, prompt: Mapping[str, Any]) -> dict[str, Any]:
         "error_traceback": error.traceback if error else "",
         "prompt_text": record.prompt_text or prompt.get("text", ""),
         "prompt_tags": record.prompt_tags or prompt.get("tags", []),
+        "reference_origin": prompt.get("origin") or "",
         "folder": folder,
     }
     return row

@@ -67,6 +67,9 @@ class Part:
     optional: bool = False
     rests_on: Effect | None = None
     bound: float = 0.0
+    alpha: float = 1 - LEVEL
+    """What a verdict in the direction of the effect may err by: less where the part would
+    contradict a claim of several parts."""
 
     @property
     def said(self) -> str:
@@ -80,7 +83,7 @@ class Part:
         """What would decide it; nothing where it is decided, or where more would not help."""
         if self.verdict != UNDECIDED or self.rests_on is None:
             return Needs(0.0, "")
-        return _needs(self.rests_on, self.bound)
+        return _needs(self.rests_on, self.bound, self.alpha)
 
     @property
     def clear(self) -> float:
@@ -128,8 +131,12 @@ def _verdict(effect: Effect, bound: float, sign: float, parts: int) -> Verdict:
     return UNDECIDED
 
 
-def _needs(effect: Effect, bound: float) -> Needs:
-    """How many would decide in four of five studies, the effect being what it seems."""
+def _needs(effect: Effect, bound: float, alpha: float) -> Needs:
+    """How many would decide in four of five studies, the effect being what it seems.
+
+    Where a sign-flip test has to agree, its smallest p with n prompts, 2^(1−n), must be below
+    alpha.
+    """
     gap = abs(effect.value - bound)
     if not np.isfinite(effect.error):
         words = "at least two prompts" if effect.of == "videos" else "votes of two raters or more"
@@ -137,14 +144,16 @@ def _needs(effect: Effect, bound: float) -> Needs:
     if effect.error == 0 or gap == 0:
         return Needs(np.inf, "")
     if effect.of == "votes":
-        reach = effect.half(LEVEL) + stats.norm.ppf(POWER) * effect.error
+        reach = effect.half(1 - alpha) + stats.norm.ppf(POWER) * effect.error
         votes = effect.units * (reach / gap) ** 2
         if votes > MANY_VOTES:
             return Needs(np.inf, "more than ten million votes")
         return Needs(votes, f"about {_round(votes)} votes")
-    prompts = prompts_needed(effect.error, effect.units, gap)
+    prompts = prompts_needed(effect.error, effect.units, gap, alpha=alpha)
     if prompts is None:
         return Needs(np.inf, "more than a million prompts")
+    if bound == 0 and np.isfinite(effect.p):
+        prompts = max(prompts, int(np.floor(1 - np.log2(alpha))) + 1)
     videos = prompts * effect.cost
     return Needs(videos, f"about {_round(videos)} videos ({prompts} prompts)")
 
@@ -180,7 +189,9 @@ def _part(test: Question, among: int) -> Part:
         lacking = test.lacking or "more videos: these few leave the effect undefined"
         return Part(test.hypothesis, lacking=lacking, optional=test.optional)
     bound, sign = (test.below, -1.0) if test.above is None else (test.above, 1.0)
-    verdict = _verdict(effect, bound, sign, 1 if test.optional else max(among, 1))
+    parts = 1 if test.optional else max(among, 1)
+    verdict = _verdict(effect, bound, sign, parts)
+    against = sign * (effect.value - bound) < 0
     half = effect.half(LEVEL)
     return Part(
         test.hypothesis,
@@ -193,6 +204,7 @@ def _part(test: Question, among: int) -> Part:
         optional=test.optional,
         rests_on=effect,
         bound=bound,
+        alpha=(1 - LEVEL) / (parts if against else 1),
     )
 
 

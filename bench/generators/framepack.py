@@ -7,15 +7,18 @@ One code path serves the pocket checkpoint and the published 13B ones. Frames eq
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bench.codebook import autoencoder_digest
 from bench.codebook import digest as codes_digest
 from bench.errors import UserError
 from bench.generators import checkpoint as ckpt
@@ -255,6 +258,14 @@ class FramePack:
             path = ROOT / path  # those of the pocket model, from any folder
         if not path.is_file():
             raise UserError(f"generator.codebooks.{key}: {path}: no such file")
+        with safe_open(path, "pt") as opened:
+            about = opened.metadata() or {}
+        made_with = about.get("autoencoder", "")
+        if made_with and local_folder(self.config.checkpoint) and made_with != self._autoencoder:
+            raise UserError(
+                f"generator.codebooks.{key}: {path} was made with another autoencoder than that of "
+                f"{self.config.checkpoint}: make it again (python -m bench.codebook)"
+            )
         codes = load_file(path)["codes"].to(self.device)
         if codes.ndim != 2 or codes.shape[1] != self.channels:
             raise UserError(
@@ -262,6 +273,10 @@ class FramePack:
                 f"needed are [K, {self.channels}]"
             )
         return codes
+
+    @cached_property
+    def _autoencoder(self) -> str:
+        return autoencoder_digest(self.config.checkpoint)
 
     def _delta(self, variant: Variant) -> Delta | None:
         """The delta that a variant asks for, or None where there is none.

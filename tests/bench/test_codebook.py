@@ -110,6 +110,18 @@ def test_a_codebook_may_be_named_by_a_number(tiny_generator: Any, tmp_path: Path
         generator.history_treatment(parse("td_f1k1_g3+D16"))
 
 
+def test_a_codebook_of_another_autoencoder_is_refused(
+    tiny: Path, tiny_generator: Any, tmp_path: Path
+) -> None:
+    path, codes = tmp_path / "codes.safetensors", torch.zeros(4, LATENT_CHANNELS)
+    generator = tiny_generator(codebooks={"4": str(path)})
+    codebook.save(path, codes, {"autoencoder": codebook.autoencoder_digest(str(tiny))})
+    assert isinstance(generator.history_treatment(parse("td_f1k1_g3+D4")), Discrete)
+    codebook.save(path, codes, {"autoencoder": "0" * 16})
+    with pytest.raises(UserError, match=r"codebooks\.4: .* made with another autoencoder"):
+        generator.history_treatment(parse("td_f1k1_g3+D4"))
+
+
 def test_the_pocket_models_codebooks_belong_to_its_autoencoder() -> None:
     folder = Path(codebook.__file__).parent / "pocket"
     autoencoder = codebook.autoencoder_digest(str(folder / "checkpoint"))

@@ -149,6 +149,18 @@ def test_similarity_order_gives_near_places_to_frames_like_the_newest() -> None:
     assert hybrid.sees(2) == by_likeness.sees(2), "exp(−Δt²) moves only the nearest frame"
 
 
+def leaning(place: int) -> tuple[float, float]:
+    """Frame 5, the newest but one, leans from the newest (cosine 0.8); frame 4 is across it."""
+    return {4: (0.0, 1.0), 5: (0.8, 0.6)}.get(place, (1.0, 0.0))
+
+
+def test_the_hybrid_order_prefers_what_is_near_in_time_where_likeness_is_close() -> None:
+    by_likeness = run("td_f4k1_g3+missing-drop+order-similarity", frames=leaning).sees(2)[1]
+    hybrid = run("td_f4k1_g3+missing-drop+order-hybrid", frames=leaning).sees(2)[1]
+    assert sorted(by_likeness) == [1, 1, 1, 1], "1, 2, 3 and 6; frame 5 reads as 0"
+    assert sorted(hybrid) == [0, 1, 1, 1], "0.8 + exp(−1) is more than 1 + exp(−9)"
+
+
 def test_repeating_image_to_video_passes_on_one_decoded_frame_and_no_latents() -> None:
     generator = run("td_f1k1_g3+method-repeat", 3)
     assert [int(value) for value in generator.images[1:]] == [3, 6], "each section's last latent"

@@ -162,6 +162,47 @@ def test_what_a_study_lacks_is_said() -> None:
     assert "votes that compare them" in claim(6).because
 
 
+def test_a_sweep_over_codes_does_not_speak_for_discretised_history() -> None:
+    """One colour of history is no +D: verdicts stay as they are without the sweep."""
+    planted = {"discrete": {"dynamic": 1.5}, "inverted": {"all": 1.0, "drift": -1.0}}
+    bad = {"all": -5.0, "drift": 5.0, "dynamic": -5.0}
+    sweep = [Kind(f"vd{k}", discrete=k, shifts=bad) for k in (1, 16, 256)]
+    alone = claims(analysis_of(kinds(**planted), 0, prompts=40))
+    swept = claims(analysis_of([*kinds(**planted), *sweep], 0, prompts=40))
+    for one, other in zip(alone, swept, strict=True):
+        assert one.verdict == other.verdict
+        assert [p.hypothesis for p in one.parts] == [p.hypothesis for p in other.parts]
+        np.testing.assert_allclose(
+            [p.effect for p in one.parts], [p.effect for p in other.parts], atol=1.0
+        )
+
+
+def test_weights_trained_for_codes_are_what_discretised_history_means() -> None:
+    trained = {"delta": "discrete"}
+    made = [
+        Kind("v"),
+        Kind("d", discrete=128, shifts={"dynamic": -5.0}),
+        Kind("t", discrete=128, options=trained, shifts={"dynamic": 5.0}),
+        Kind("m", options={"delta": "window"}, shifts={"dynamic": 9.0}),
+    ]
+    asked = Asked.of(analysis_of(made, 0))
+    assert [e.name for e in asked.plain] == ["v", "t"]
+    assert matched(asked.block("vanilla+D"), asked.block("vanilla"), ("sampler", "discrete"))
+    found = claims(analysis_of(made, 0))[2]
+    assert found.verdict == CONTRADICTED
+
+
+def test_tails_need_all_three_and_one_that_differs_contradicts() -> None:
+    two = [Kind("v"), Kind("ta", tail="ta")]
+    found = claims(analysis_of(two, 0, prompts=150))[6]
+    assert found.verdict == UNDECIDED
+    assert "tails td and tc" in found.because
+    odd = [*two, Kind("tc", tail="tc", shifts={"all": 1.0, "drift": 1.0})]
+    found = claims(analysis_of(odd, 0, prompts=60))[6]
+    assert found.verdict == CONTRADICTED
+    assert found.because.startswith(("td and tc", "ta and tc"))
+
+
 def test_an_undecided_claim_says_how_many_videos_would_decide() -> None:
     weak = claim(8, teacache={"all": -0.15})
     assert weak.verdict == UNDECIDED
@@ -234,6 +275,16 @@ def test_as_many_videos_as_said_would_decide_in_four_of_five_studies() -> None:
         again = Effect(sample.mean(), error, prompts - 1, prompts, 2.0, "points")
         found += settle([Question("", again, above=0.0)])[0] == SUPPORTED
     assert 0.74 < found / 400 < 0.86
+
+
+def test_no_fewer_prompts_are_named_than_the_exact_test_takes() -> None:
+    """Four prompts give a sign-flip test no p below 1/8; 13 parts ask for 0.05/13 to contradict."""
+    clear = Effect(3.0, 0.2, 3, 4, 1.0, "points", p=0.125)
+    (part,) = settle([Question("", clear, above=0.0)])[1]
+    assert "(6 prompts)" in part.needs.words  # 2⁻⁵ < 0.05 < 2⁻⁴
+    many = [Question("", clear, below=0.0)] * 13
+    parts = settle(many)[1]
+    assert "(10 prompts)" in parts[0].needs.words  # 2⁻⁹ < 0.05/13 < 2⁻⁸
 
 
 # Contrasts

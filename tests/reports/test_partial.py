@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -305,3 +306,16 @@ def test_who_never_lost_has_an_interval_without_an_upper_end(tmp_path: Path) -> 
     assert plot is not None
     (panel,) = plot.figure.axes
     assert max(line.get_xdata()[-1] for line in panel.lines[:1]) == panel.get_xlim()[1]
+
+
+def test_prompts_that_begin_with_the_same_image_are_one_cluster(tmp_path: Path) -> None:
+    plant(tmp_path / "s", FOUR, prompts=8, curves=False)
+    for number, path in enumerate(sorted((tmp_path / "s" / "prompts").glob("*.json"))):
+        stored = json.loads(path.read_text()) | {"origin": f"scene {number // 2}"}
+        path.write_text(json.dumps(stored))
+    analysis = analyse(reports.load(tmp_path / "s"))
+    assert len(np.unique(analysis.prompt)) == 4
+    column = analysis.scored[0]
+    assert analysis.estimate(analysis.variants[0], column).prompts == 4
+    assert any("8 prompts begin with 4 different images" in note for note in analysis.notes)
+    assert any(note.startswith("4 prompts only") for note in analysis.notes)

@@ -21,7 +21,8 @@ from tests.test_presets import composed
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Two variants × three prompts in batches of two, by a random pocket model, scored."""
+    """Two variants × three prompts in batches of two, by a random pocket model, scored; the third
+    prompt was asked for by a second command."""
     import torch
 
     from bench.pocket.components import build_random
@@ -31,13 +32,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("published")
     small: dict[str, Any] = {"num_attention_heads": 1, "num_layers": 1, "num_single_layers": 1}
     checkpoint = build_random(root / "checkpoint", **small)
-    cfg = composed(
+    asked = (
         "variant=[td_f2k2f1k1_g2,f1k1_x_g2_f1k1f2k2_td]",
         f"study={root / 'study'}",
         f"generator.checkpoint={checkpoint}",
         "generator.steps=1",
         "generator.cfg=1",
-        "prompts.limit=3",
         "video.seconds=1",
         "video.height=32",
         "video.width=32",
@@ -46,7 +46,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "metrics.backends=[grid-departure]",
         "metrics.unavailable={}",
     )
-    assert generate.run(cfg, variants(cfg)) == 0
+    for limit in (2, 3):
+        cfg = composed(*asked, f"prompts.limit={limit}")
+        assert generate.run(cfg, variants(cfg)) == 0
     assert score.run(cfg) == 0
     assert publish([str(root / "study"), str(root / "findings"), "--filmstrips", "1"]) == 0
     yield root / "findings"
@@ -170,7 +172,7 @@ def test_what_is_no_published_study_is_named(
 
 
 def test_the_configuration_is_what_was_asked_without_the_machine(published: Path) -> None:
-    cfg = reproduce.configuration(published, Path("study"))
+    cfg = reproduce.configuration(published, Path("study"), "cpu")
     stored = yaml.safe_load((published / "reproduce.yaml").read_text())
     assert cfg["batch"] == stored["batch"] == 2
-    assert cfg["study"] == "study" and cfg["device"] is None and "hydra" not in cfg
+    assert cfg["study"] == "study" and cfg["device"] == "cpu" and "hydra" not in cfg
