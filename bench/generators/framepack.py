@@ -100,6 +100,8 @@ class Config:
     trained: Sequence[str] = ()
     """What this checkpoint has seen in training besides packed, deleted history: +D, ta, tc, noise,
     forcing, guidance, causal, k8, … All else is named as untrained in every cell that uses it."""
+    samplers: Sequence[str] = ()
+    """Orders of sampling it was trained for; others are named as untrained. None: not known."""
     offline: bool = False
 
 
@@ -225,6 +227,8 @@ class FramePack:
             kept["delta"] = f"{delta.name} {delta.digest}"
             seen |= delta.trained
         unseen = [*untrained, *unseen_treatments(variant)]
+        if config.samplers and variant.sampler not in config.samplers:
+            unseen.append(variant.sampler)
         if delta is None and "delta" in variant.options:
             unseen.append(f"delta-{variant.options['delta']}")
         self._settings = Settings(kept, tuple(x for x in unseen if x not in seen))
