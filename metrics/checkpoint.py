@@ -88,6 +88,8 @@ def read_checkpoint(path: Path) -> Any:
     Raises:
         Unavailable: it is no such file.
     """
+    from safetensors import SafetensorError
+
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -96,7 +98,14 @@ def read_checkpoint(path: Path) -> Any:
         import torch
 
         return torch.load(path, map_location="cpu", pickle_module=_TensorsOnly, weights_only=False)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+    ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise Unavailable(f"{path.name} cannot be read as a checkpoint: {reason}") from None
 

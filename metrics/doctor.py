@@ -108,9 +108,11 @@ def _licence(file: Weight) -> str:
 
 def _how_to_get(missing: Sequence[Weight], offline: bool) -> str:
     """What no score can be had without, and how it comes here."""
-    names = ", ".join(f"{file.file} from {_place(file)} ({file.trust})" for file in missing)
+    names = ", ".join(
+        f"{file.file} from {_place(file)} ({file.size}, {file.trust})" for file in missing
+    )
     by_hand = f"put the file into the folder that {weights.FOLDER_VARIABLE} names"
-    if offline or os.environ.get(weights.OFFLINE_VARIABLE):
+    if offline or weights.offline_asked():
         return f"no score here without {names}; offline: {by_hand}"
     command = f"python -m metrics.weights {' '.join(file.name for file in missing)}"
     return f"no score here without {names}; get it: {command}; or {by_hand}"

@@ -15,7 +15,10 @@ from typing import Any
 from metrics.errors import UserError
 from metrics.score import Job, Scores, score_many
 
-SUFFIXES = frozenset({".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".gif"})
+SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov"}
+    | {".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
+)
 COLUMNS = ("video", "prompt", "reference", "section_starts")
 
 

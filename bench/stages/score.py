@@ -45,6 +45,7 @@ def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
             reference=study.path / image if image else None,
             section_starts=tuple(record.section_starts),
             name=cell.key.path,
+            claimed=True,
         )
 
     def told(job: Job, scores: Scores | None, number: int, total: int) -> None:

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from metrics.checkpoint import Inert, read_checkpoint, state_dict
@@ -76,6 +77,11 @@ def test_a_missing_entry_and_a_web_page_are_told_in_one_line(tmp_path):
         state_dict(tmp_path / "c.pth", "model")
     with pytest.raises(Unavailable, match="no state dict"):
         state_dict(tmp_path / "c.pth")
+    safetensors.torch.save_file({"weight": torch.ones(9)}, tmp_path / "cut.safetensors")
+    cut = (tmp_path / "cut.safetensors").read_bytes()[:-5]
+    (tmp_path / "cut.safetensors").write_bytes(cut)
+    with pytest.raises(Unavailable, match=r"cut\.safetensors cannot be read"):
+        state_dict(tmp_path / "cut.safetensors")
     (tmp_path / "page.pth").write_text("<!doctype html>")
     with pytest.raises(Unavailable, match="cannot be read"):
         state_dict(tmp_path / "page.pth")

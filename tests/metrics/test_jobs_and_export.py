@@ -38,6 +38,12 @@ def test_every_video_has_a_job_and_a_folder_of_its_own(folder, tmp_path):
     assert len({job.folder for job in jobs}) == 4
 
 
+@pytest.mark.parametrize("suffix", ["3gp", "flv", "MPEG", "mpg", "ogv", "ts", "wmv"])
+def test_videos_in_less_common_containers_are_found(tmp_path, suffix):
+    (tmp_path / f"v.{suffix}").touch()
+    assert [job.name for job in jobs_from_folder(tmp_path, tmp_path / "out")] == [f"v.{suffix}"]
+
+
 def test_folders_of_scores_inside_the_videos_are_no_videos(folder):
     names = [job.name for job in jobs_from_folder(folder, folder / "study" / "scores")]
     for name in names:

@@ -1,12 +1,14 @@
 """Broken and unusual files: a row with a status and a reason, never a crash."""
 
 import random
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from metrics import stream
 from metrics.flow_dis import DisFlow
 from metrics.score import Job, Scorer, score_many
 
@@ -125,6 +127,44 @@ def test_fuzzed_containers_never_crash(tmp_path, media, scorer):
         assert row.status == "ok" or row.reason
 
 
+def test_damaged_headers_give_rows_never_an_exception(tmp_path, write_clip, moving):
+    fast, dice = Scorer(["frame-difference"], device="cpu"), random.Random(1)
+    for name, mark in (("v.mp4", b"avcC"), ("v.mkv", b"Lavf"), ("v.avi", b"strf")):
+        original = write_clip(tmp_path / name, moving(3))
+        data = original.read_bytes()
+        place = data.index(mark)
+        for number in range(40):
+            damaged = bytearray(data)
+            for _ in range(1 + number % 3):
+                damaged[place + dice.randrange(4, 200)] = dice.randrange(256)
+            path = tmp_path / f"{number}-{name}"
+            path.write_bytes(damaged)
+            found = whole(fast.score(Job(path, tmp_path)))
+            status, reason = found["change"]
+            assert status == "ok" or reason
+
+
+@pytest.mark.parametrize("error", [MemoryError(), TypeError("boom\nsecond line"), KeyError("k")])
+def test_a_video_that_breaks_its_reader_fails_alone(
+    tmp_path, write_clip, moving, monkeypatch, error
+):
+    good, bad = (write_clip(tmp_path / f"{name}.mp4", moving(9)) for name in ("good", "bad"))
+    opened = stream._open
+
+    def breaks(path):
+        if path == bad:
+            raise error
+        return opened(path)
+
+    monkeypatch.setattr(stream, "_open", breaks)
+    jobs = [Job(path, tmp_path / "out" / path.stem, name=path.stem) for path in (bad, good)]
+    tally = score_many(jobs, ["frame-difference"], device="cpu")
+    assert tally.scored == 2
+    assert list(tally.failed) == ["bad"]
+    assert tally.failed["bad"].startswith(f"change: {type(error).__name__} on reading")
+    assert "\n" not in tally.failed["bad"]
+
+
 def test_a_run_says_which_videos_failed_and_scores_the_others(tmp_path, write_clip, moving):
     good = write_clip(tmp_path / "good.mp4", moving(9))
     bad = tmp_path / "bad.mp4"
@@ -138,6 +178,14 @@ def test_a_run_says_which_videos_failed_and_scores_the_others(tmp_path, write_cl
 
 def _no_image(path, monkeypatch):
     path.write_bytes(b"no image")
+
+
+def _cut(path, monkeypatch):
+    def ends_early(*_):
+        return struct.unpack("<H", b"")
+
+    _bomb(path, monkeypatch)
+    monkeypatch.setattr(Image, "open", ends_early)
 
 
 def _bomb(path, monkeypatch):
@@ -158,7 +206,7 @@ def _forbidden(path, monkeypatch):
     monkeypatch.setattr(Image, "open", refuse.__get__(path))
 
 
-@pytest.mark.parametrize("make", [_no_image, _bomb, _forbidden])
+@pytest.mark.parametrize("make", [_no_image, _bomb, _cut, _forbidden])
 def test_a_bad_reference_image_fails_the_metrics_that_look_at_it(
     tmp_path, scorer, write_clip, moving, monkeypatch, make
 ):

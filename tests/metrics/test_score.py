@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock, Timeout
 
-from metrics import one_pass, registry, store
+from metrics import one_pass, registry, store, weights
 from metrics.base import Curve, Measurement, Metric, PerFrame, Reading
 from metrics.errors import UserError
 from metrics.forward import FrameForwards
 from metrics.score import Job, Scorer, parse_shard, score_many, score_video
 from metrics.stream import Video
+from metrics.weights import Url, Weight
 
 LIGHT = ["classical", "dis", "lab-moments", "frame-difference"]
 
@@ -325,3 +327,133 @@ def test_what_is_still_missing_is_not_tried_again(clip, tmp_path, monkeypatch):
     tally = score_many(jobs, metrics, device="cpu", offline=True)
     assert (tally.kept, Video.decodes) == (1, before)
     assert "rife" in tally.absent["motion"]
+
+
+class Weighed(Metric):
+    """A metric whose file has no published digest."""
+
+    backend = "weighed-for-tests"
+    metrics = ("contrast",)
+    weights = ("weight-for-tests",)
+
+    def begin(self, video, context):
+        return PerFrame("contrast", lambda frame: float(frame.mean()))
+
+
+@pytest.fixture
+def weighed(tmp_path, monkeypatch):
+    """Registers `Weighed`; gives its file, which is not there yet, in this machine's folder."""
+    monkeypatch.setenv("FRAMEPACK_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(tmp_path / "weights"))
+    (tmp_path / "weights").mkdir()
+    made = Weight("weight-for-tests", "w.bin", Url("http://127.0.0.1:9/w.bin"), "MIT")
+    monkeypatch.setitem(weights.REGISTRY, made.name, made)
+    monkeypatch.setitem(registry.BACKENDS, Weighed.backend, (Weighed.metrics, Weighed))
+    return tmp_path / "weights" / "w.bin"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_scores_stay_where_the_weights_that_made_them_are_missing(tmp_path, clip, weighed, force):
+    jobs = [Job(clip, tmp_path / "out")]
+    metrics = [Weighed.backend, "frame-difference"]
+    weighed.write_bytes(b"weights")
+    score_many(jobs, metrics, device="cpu", offline=True)
+    scores, curves = store.read_scores(jobs[0].folder), store.read_curves(jobs[0].folder)
+    weighed.unlink()
+    tally = score_many(jobs, metrics, device="cpu", offline=True, force=force)
+    assert (tally.scored, tally.kept, tally.ok) == (int(force), int(not force), True)
+    assert "w.bin is missing" in tally.absent["contrast"]
+    assert tally.absent["contrast"].endswith("scores from before are kept")
+    for before, after in (
+        (scores, store.read_scores(jobs[0].folder)),
+        (curves, store.read_curves(jobs[0].folder)),
+    ):
+        mine = before[before["backend"] == Weighed.backend].reset_index(drop=True)
+        still = after[after["backend"] == Weighed.backend].reset_index(drop=True)
+        assert len(mine) > 3
+        pd.testing.assert_frame_equal(mine, still, check_exact=True)
+    weighed.write_bytes(b"weights")
+    assert score_many(jobs, metrics, device="cpu", offline=True).kept == 1
+
+
+def test_scores_for_another_prompt_do_not_stay_where_weights_are_missing(tmp_path, clip, weighed):
+    weighed.write_bytes(b"weights")
+    out = tmp_path / "out"
+    score_many([Job(clip, out, "a walk")], [Weighed.backend], device="cpu", offline=True)
+    weighed.unlink()
+    score_many([Job(clip, out, "a run")], [Weighed.backend], device="cpu", offline=True)
+    assert list(store.read_scores(out)["status"]) == ["unavailable"]
+
+
+def test_weights_that_are_fetched_again_cost_no_measurement(tmp_path, clip, weighed, monkeypatch):
+    def fetch(weight):
+        weighed.write_bytes(b"weights")
+        return weighed
+
+    monkeypatch.setattr(weights, "_fetch", fetch)
+    jobs = [Job(clip, tmp_path / "out")]
+    assert score_many(jobs, [Weighed.backend], device="cpu").scored == 1
+    weighed.unlink()
+    before = Video.decodes
+    assert score_many(jobs, [Weighed.backend], device="cpu").kept == 1
+    assert Video.decodes == before
+
+
+def test_two_sets_scored_at_once_in_one_folder_both_keep_their_scores(tmp_path, clip, monkeypatch):
+    jobs, measure = [Job(clip, tmp_path / "out")], Scorer.score
+
+    def meanwhile(self, job, metrics=None):
+        monkeypatch.setattr(Scorer, "score", measure)
+        score_many(jobs, ["lab-moments"], device="cpu")
+        return measure(self, job, metrics)
+
+    monkeypatch.setattr(Scorer, "score", meanwhile)
+    score_many(jobs, ["frame-difference"], device="cpu")
+    both = {"lab-moments", "frame-difference"}
+    assert set(store.read_scores(tmp_path / "out")["backend"]) == both
+    assert set(store.read_curves(tmp_path / "out")["backend"]) == both
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_folder_is_locked_while_its_scores_are_written_unless_it_is_claimed(
+    tmp_path, clip, monkeypatch, claimed
+):
+    write, lock = store.write_scores, tmp_path / "out" / ".scores.lock"
+
+    def locked(folder, scores, curves):
+        if not claimed:
+            with pytest.raises(Timeout):
+                FileLock(lock).acquire(timeout=0)
+        write(folder, scores, curves)
+
+    monkeypatch.setattr(store, "write_scores", locked)
+    score_many([Job(clip, tmp_path / "out", claimed=claimed)], ["lab-moments"], device="cpu")
+    assert len(store.read_scores(tmp_path / "out"))
+    assert lock.exists() != claimed
+
+
+def test_scores_whose_curves_are_another_sets_are_measured_again(tmp_path, clip):
+    jobs = [Job(clip, tmp_path / name) for name in ("a", "b")]
+    score_many(jobs[:1], ["lab-moments"], device="cpu")
+    score_many(jobs[1:], ["frame-difference"], device="cpu")
+    (tmp_path / "b" / store.CURVES_FILE).replace(tmp_path / "a" / store.CURVES_FILE)
+    assert score_many(jobs[:1], ["lab-moments"], device="cpu").scored == 1
+    assert set(store.read_curves(tmp_path / "a")["backend"]) == {"lab-moments"}
+    assert score_many(jobs[:1], ["lab-moments"], device="cpu").kept == 1
+
+
+def test_the_same_run_again_counts_the_same(tmp_path, clip, monkeypatch):
+    monkeypatch.setitem(registry.BACKENDS, "broken-for-tests", (("contrast",), Broken))
+    jobs = [Job(clip, tmp_path / "out")]
+    assert not score_many(jobs, ["broken-for-tests"], device="cpu").ok
+    mine = {
+        "name": "mine",
+        "backends": ["frame-difference"],
+        "unavailable": {"semantic": "no back-end"},
+    }
+    first = score_many(jobs, mine, device="cpu")
+    second = score_many(jobs, mine, device="cpu")
+    assert (first.scored, second.kept) == (1, 1)
+    assert first.ok and second.ok
+    assert first.absent == second.absent == {"semantic": "no back-end"}
+    assert not score_many(jobs, ["broken-for-tests", "frame-difference"], device="cpu").ok

@@ -1,10 +1,14 @@
 """Every frame once, upright, in bounded chunks; and one line for what is no video."""
 
+import os
+import re
 import struct
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 
 from metrics.stream import Unreadable, Video
 
@@ -85,6 +89,51 @@ def test_grey_and_transparent_videos_become_rgb(tmp_path, write_clip, moving, co
     assert pieces[0].frames.shape == (4, 64, 96, 3)
 
 
+def _with_matrix(source, path, matrix):
+    """A copy whose H.264 headers name another colour matrix."""
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        named = BitStreamFilterContext(f"h264_metadata=matrix_coefficients={matrix}", stream, copy)
+        for packet in old.demux(stream):
+            for changed in named.filter(packet if packet.size else None):
+                changed.stream = copy
+                new.mux(changed)
+    return path
+
+
+def test_every_colour_matrix_gives_every_frame(tmp_path, write_clip):
+    grey = np.repeat(np.arange(40, 220, 20, dtype=np.uint8), 64 * 96 * 3).reshape(9, 64, 96, 3)
+    source = write_clip(tmp_path / "source.mp4", grey)
+    told = {}
+    for matrix in range(15):
+        video, pieces = decode(_with_matrix(source, tmp_path / f"{matrix}.mp4", matrix), 9)
+        assert np.abs(pieces[0].frames.astype(int) - grey).max() <= 3
+        told[matrix] = video.problem
+    assert told[8].startswith("colour matrix 8 cannot be converted and was read as unspecified")
+    assert not any(told[matrix] for matrix in (1, 2, 5, 6, 9))
+
+
+@pytest.mark.parametrize("error", [av.FFmpegError(95, "no"), ValueError("no"), MemoryError("no")])
+def test_a_frame_that_cannot_be_converted_is_left_out_and_told(
+    tmp_path, write_clip, moving, monkeypatch, error
+):
+    path = write_clip(tmp_path / "v.mp4", moving(9))
+    from metrics import stream
+
+    convert, count = stream._upright, iter(range(9))
+
+    def fails_on_the_fourth(frame):
+        if next(count) == 3:
+            raise error
+        return convert(frame)
+
+    monkeypatch.setattr(stream, "_upright", fails_on_the_fourth)
+    video, pieces = decode(path)
+    assert sum(len(piece) for piece in pieces) == video.decoded == 8
+    assert video.problem.startswith("damaged: ")
+
+
 def test_odd_sizes_are_kept(tmp_path, write_clip, moving):
     path = write_clip(tmp_path / "o.mkv", moving(3, 35, 51), codec="ffv1", pixels="bgr0")
     video, pieces = decode(path)
@@ -92,11 +141,36 @@ def test_odd_sizes_are_kept(tmp_path, write_clip, moving):
     assert np.array_equal(pieces[0].frames, moving(3, 35, 51))
 
 
-def test_a_truncated_file_gives_what_decodes_and_says_so(tmp_path, write_clip, moving):
-    path = write_clip(tmp_path / "t.mkv", moving(40), options={"crf": "4", "g": "5"})
+@pytest.mark.parametrize(
+    ("name", "codec", "sound"),
+    [
+        ("t.mkv", "libx264", False),
+        ("t.mkv", "libx264", True),
+        ("t.webm", "libvpx", False),
+        ("t.flv", "libx264", True),
+    ],
+)
+def test_a_truncated_file_gives_what_decodes_and_says_so(
+    tmp_path, write_clip, moving, name, codec, sound
+):
+    options = {"crf": "4", "g": "5"}
+    path = write_clip(tmp_path / name, moving(40), codec=codec, options=options, sound=sound)
+    assert not decode(path)[0].problem
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     video, _ = decode(path)
     assert 1 <= video.decoded < 40
+    says = re.fullmatch(
+        r"truncated: the file promises (1\.\d\d) s and holds (0\.\d\d) s", video.problem
+    )
+    assert says, video.problem
+    assert float(says[1]) == pytest.approx(40 / 30, abs=0.1)
+    assert video.decoded / 30 - 0.02 < float(says[2]) < 1.1
+
+
+def test_sound_that_outlasts_the_picture_is_no_truncation(tmp_path, write_clip, moving):
+    video, _ = decode(write_clip(tmp_path / "s.mkv", moving(6), sound=True))
+    assert video.decoded == 6
+    assert video.problem == ""
 
 
 def test_a_truncated_file_gives_the_same_frames_on_every_machine(tmp_path, write_clip, moving):
@@ -170,6 +244,27 @@ def test_a_file_without_permission_is_told(tmp_path, write_clip, moving, monkeyp
 
     monkeypatch.setattr("metrics.stream.sha256", refuse)
     with pytest.raises(Unreadable, match="Permission denied"):
+        Video(path)
+
+
+def test_a_file_in_a_folder_without_permission_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "p.mp4"
+    seen = Path.stat
+
+    def refuse(self, **options):
+        if self == path:
+            raise PermissionError(13, os.strerror(13))
+        return seen(self, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(Unreadable, match="cannot be read: Permission denied"):
+        Video(path)
+
+
+def test_a_picture_that_nothing_decodes_is_told(tmp_path, write_clip, moving):
+    path = write_clip(tmp_path / "u.mkv", moving(3))
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_NOTHING/KNOWN"))
+    with pytest.raises(Unreadable, match="no decoder"):
         Video(path)
 
 

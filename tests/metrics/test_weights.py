@@ -225,6 +225,39 @@ def test_offline_never_touches_the_network(weight, server):
     assert server.asked == []
 
 
+@pytest.mark.parametrize(
+    ("says", "offline"), [("1", True), ("yes", True), ("0", False), ("False", False), ("", False)]
+)
+def test_the_variable_keeps_off_the_network_unless_it_says_no(
+    weight, server, monkeypatch, says, offline
+):
+    weight()
+    monkeypatch.setenv("FRAMEPACK_BENCH_OFFLINE", says)
+    if offline:
+        with pytest.raises(Unavailable, match="offline"):
+            weights.get("test-weight")
+    else:
+        weights.get("test-weight")
+    assert len(server.asked) == int(not offline)
+
+
+def test_a_file_in_a_read_only_folder_is_hashed_once(weight, tmp_path, monkeypatch):
+    weight(sha256="")
+    monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(tmp_path))
+    (tmp_path / "w.bin").write_bytes(CONTENT)
+    hashed, read = [], weights._hash
+
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(weights, "replace_file", refuse)
+    monkeypatch.setattr(weights, "_hash", lambda path: hashed.append(path) or read(path))
+    assert {weights.registered_digest("test-weight") for _ in range(3)} == {DIGEST}
+    assert len(hashed) == 1
+    (tmp_path / "w.bin").write_bytes(CONTENT[:-1])
+    assert weights.registered_digest("test-weight") == hashlib.sha256(CONTENT[:-1]).hexdigest()
+
+
 def test_a_local_folder_comes_first(weight, server, tmp_path, monkeypatch):
     weight()
     monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(tmp_path))
@@ -314,6 +347,8 @@ def test_the_doctor_tells_ready_missing_and_wrong(tmp_path, monkeypatch):
     assert states["motion"].state == "wrong" and "b234ad8d" in states["motion"].detail
     assert states["identity"].state == "missing"
     assert "python -m metrics.weights yunet mobilefacenet" in states["identity"].detail
+    assert "(233 kB, SHA-256 known)" in states["identity"].detail
+    assert "(4.1 MB, SHA-256 known)" in states["identity"].detail
     assert states["semantic"].state == "unavailable"
     assert not doctor.ready(list(states.values()))
     assert "Clarity" in doctor.text(list(states.values()))
@@ -324,7 +359,8 @@ def test_the_doctor_says_what_cannot_be_loaded_and_marks_non_commercial_weights(
     assert {finding.state for finding in told.values()} == {"missing"}
     marked = {backend for backend, each in told.items() if "NON-COMMERCIAL" in each.licence}
     assert marked == {"musiq-spaq", "amt-s", "buffalo-l"}
-    assert "no published SHA-256" in told["amt-s"].detail
+    assert "(size unknown, no published SHA-256" in told["amt-s"].detail
+    assert "(174.4 MB, SHA-256 known)" in told["buffalo-l"].detail
     assert "first 8 digits" in told["raft-large"].detail
     assert "python -m metrics.weights scrfd-10g arcface-w600k-r50" in told["buffalo-l"].detail
     assert "CC-BY-NC-4.0" in doctor.text(list(told.values()))
