@@ -20,7 +20,7 @@ class Prompts:
     kind: str = "file"
     """file: read `file`; pocket: draw scenes of the pocket world."""
     file: str | None = None
-    """CSV, JSONL or YAML with id, text, image, negative, tags."""
+    """CSV, JSONL or YAML with id, text, image, end_image, negative, tags."""
     images_dir: str | None = None
     """Where the images are; the suite's own folder where it is not given."""
     scenes: int = 8

@@ -34,9 +34,11 @@ def plans(
     """The plan of every variant for every shape, made before anything else: errors come first.
 
     Raises:
-        UserError: a variant that cannot be planned for some shape.
+        UserError: a variant that cannot be planned for some shape, or has no codebook for its +D.
     """
     video = cfg["video"]
+    for variant in variants:
+        generators.check(cfg["generator"], variant)
     return {
         (variant.name, shape): generators.plan(
             cfg["generator"],
@@ -119,7 +121,7 @@ def maker(
     """Something that builds the maker when the first cell needs it; plans are checked now.
 
     Raises:
-        UserError: a variant that cannot be planned.
+        UserError: a variant that cannot be planned, or has no codebook for its +D.
     """
     made = plans(cfg, variants, map(shape_of, prompts))
 

@@ -170,36 +170,6 @@ def context_limit(targets: int, full: float, rate: float = 2.0) -> float:
     return (targets + rate / (rate - 1)) * full
 
 
-def rate_sum(
-    repeats: dict[int, int] | None = None, drops: Sequence[int] = (), terms: int = 64
-) -> float:
-    """Σ of the powers 1, 1/2, 1/4, … with some terms repeated or dropped.
-
-    The compression of a history can be any number: repeating 1/2 and 1/8 once each gives 2.625.
-
-    Args:
-        repeats: exponent → how many more times the term 2^-exponent is counted.
-        drops: exponents left out.
-        terms: where the series is cut.
-    """
-    extra = repeats or {}
-    return sum((1 + extra.get(i, 0)) * 2.0**-i for i in range(terms) if i not in drops)
-
-
-def equivalent_kernels(rate: int) -> list[Kernel]:
-    """All kernels of one compression rate whose sides are powers of two and square in space.
-
-    Rate 64, in base patches: (1,8,8), (4,4,4), (16,2,2), (64,1,1).
-    """
-    found = []
-    side = 1
-    while side * side <= rate:
-        if rate % (side * side) == 0:
-            found.append(Kernel(rate // (side * side), 2 * side, 2 * side))
-        side *= 2
-    return found[::-1]
-
-
 # Importance layouts (figure 1 of the paper): level lists, nearest first
 
 

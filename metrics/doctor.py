@@ -16,7 +16,6 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from metrics import registry, weights
-from metrics.catalogue import SPECS
 from metrics.errors import UserError
 from metrics.score import build
 from metrics.sets import MetricSet, load
@@ -172,20 +171,3 @@ def machine(*folders: Path) -> list[tuple[str, str]]:
         free = shutil.disk_usage(there).free / 2**30
         rows.append((f"disk at {folder}", f"{free:.1f} GiB free"))
     return rows
-
-
-def text(findings: Sequence[Finding]) -> str:
-    """The table as plain lines."""
-    rows = [("metric", "back-end", "state", "")]
-    for each in findings:
-        detail = f"{each.detail} [{each.licence}]" if each.licence else each.detail
-        rows.append((_title(each.metric), each.backend, each.state, detail))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
-        for row in rows
-    )
-
-
-def _title(metric: str) -> str:
-    return SPECS[metric].title if metric in SPECS else metric

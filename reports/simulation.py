@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -41,8 +41,6 @@ Defect = Literal["one_sided", "undecided", "contrary", "random", "careless", "fi
 - fickle: answers repeats the other way, otherwise honest.
 - fast: honest, but answers before anyone can have looked.
 """
-
-DEFECTS: tuple[str, ...] = get_args(Defect)
 
 START = pd.Timestamp("2025-01-01", tz="UTC")
 

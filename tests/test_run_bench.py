@@ -70,6 +70,18 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["seeds=[a]"], "seeds=['a']"),
         (["variant=td_f16k4f2k2f1k1_h9"], "at character"),
         (["variant=td_f15k4f2k2f1k1_g9"], "f15k4"),
+        (
+            ["variant=td_f16k4f2k2f1k1_g9+D7"],
+            "+D needs a codebook: give +generator.codebooks.7=FILE",
+        ),
+        (
+            ["variant=td_f1k1_g9+D7", "+generator.codebooks.7=none.safetensors"],
+            "generator.codebooks.7: none.safetensors: no such file",
+        ),
+        (
+            ["stage=submit", "generator=framepack", "+ablation=sampling", "prompts=pocket"],
+            "+D needs a codebook: give +generator.codebooks.K=FILE; none are configured",
+        ),
         (["sampler=backwards"], "choose from vanilla, f1, anti_drifting"),
         (["packing=16k4"], "give levels fNkM"),
         (["video.height=100"], "not a multiple of 16"),

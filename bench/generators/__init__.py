@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.generators.base import Generator, RollsOut
+from bench.generators.codebooks import codebook
 from bench.plan import Plan
 from bench.variant import Variant
 
@@ -57,6 +58,22 @@ def plan(config: Mapping[str, Any], variant: Variant, **asked: Any) -> Plan:
         return samplers.plan(variant, **asked)
     made: Plan = import_module(KINDS[kind]).plan(variant, **asked)
     return made
+
+
+def check(config: Mapping[str, Any], variant: Variant) -> None:
+    """Refuse a variant that lacks a file which the configuration has to name: a codebook for +D.
+
+    A plan can be made without it, a video cannot. Other kinds than FramePack have no +D to plan.
+
+    Args:
+        config: as of `build`.
+        variant: what is under test.
+
+    Raises:
+        UserError: no codebook of the variant's K is configured, or its file is not there.
+    """
+    if config.get("kind", "framepack") == "framepack" and variant.discrete is not None:
+        codebook(config.get("codebooks") or {}, variant)
 
 
 def build(config: Mapping[str, Any]) -> AnyGenerator:

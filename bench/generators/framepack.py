@@ -23,6 +23,7 @@ from bench.codebook import digest as codes_digest
 from bench.errors import UserError
 from bench.generators import checkpoint as ckpt
 from bench.generators.base import ContextFrames, Denoised, OnStep, Request, Settings
+from bench.generators.codebooks import codebook
 from bench.generators.deltas import Delta
 from bench.generators.flow import mu, released_shift
 from bench.generators.lora import Lora
@@ -249,19 +250,7 @@ class FramePack:
         return Noisy(sigma) if sigma else untouched
 
     def _codes(self, variant: Variant) -> Tensor:
-        books = {str(codes): file for codes, file in self.config.codebooks.items()}
-        key = str(variant.discrete or next(iter(books), ""))
-        if key not in books:
-            have = f"there are {', '.join(books)}" if books else "none are configured"
-            raise UserError(
-                f"{variant.name}: +D needs a codebook: give "
-                f"+generator.codebooks.{key or 'K'}=FILE; {have}"
-            )
-        path = Path(books[key])
-        if not path.is_file() and (ROOT / path).is_file():
-            path = ROOT / path  # those of the pocket model, from any folder
-        if not path.is_file():
-            raise UserError(f"generator.codebooks.{key}: {path}: no such file")
+        key, path = codebook(self.config.codebooks, variant)
         with safe_open(path, "pt") as opened:
             about = opened.metadata() or {}
         made_with = about.get("autoencoder", "")

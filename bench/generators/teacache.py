@@ -15,9 +15,6 @@ from torch import Tensor
 HUNYUAN_CURVE: Final = (733.226126, -401.131952, 67.5869174, -3.149879, 0.0961237896)
 """Rescaling polynomial of the 13B HunyuanVideo, highest power first."""
 
-PLAIN_CURVE: Final = (1.0, 0.0)
-"""No rescaling: for models that nobody has fitted a polynomial to."""
-
 
 class TeaCache:
     """The cache of one section (and one side of classifier-free guidance)."""

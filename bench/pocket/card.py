@@ -128,14 +128,19 @@ def results(found: dict[str, Any]) -> str:
     return text
 
 
-def recipe_text(log: list[dict[str, Any]]) -> str:
-    """What was run, how long, and the losses on the way."""
+def recipe_text(recipe: dict[str, Any], log: list[dict[str, Any]]) -> str:
+    """What was run, how long, and the losses on the way.
+
+    Args:
+        recipe: part → its recipe, whose `steps` were run; not every step is logged.
+        log: training's records.
+    """
     rows = [["part", "steps", "seconds", "last loss"]]
     for part in ("autoencoder", "panes", "transformer", "memory", "decoder"):
-        steps = [r for r in log if r.get("part") == part and "loss" in r]
-        if steps:
-            last = steps[-1]
-            rows.append([part, str(last["step"]), f"{last['seconds']:.0f}", f"{last['loss']:.4f}"])
+        logged = [r for r in log if r.get("part") == part and "loss" in r]
+        if logged:
+            last, steps = logged[-1], recipe[part]["steps"]
+            rows.append([part, str(steps), f"{last['seconds']:.0f}", f"{last['loss']:.4f}"])
     return table(rows)
 
 
@@ -163,9 +168,10 @@ def write(checkpoint: Path) -> None:
         latents=recipe.latents,
         size=SIZE,
     )
-    log = json.loads(training.read_text())["log"] if training.exists() else []
+    trained = json.loads(training.read_text()) if training.exists() else {"log": []}
+    log = trained["log"]
     if log:
-        text += recipe_text(log)
+        text += recipe_text(trained["recipe"], log)
     if "autoencoder" in found:
         text += "\n" + results(found)
     (checkpoint / "README.md").write_text(text + LIMITS.format(samples=samples(log)))

@@ -52,8 +52,8 @@ def make_autoencoder(recipe: Recipe, scratch: Path, out: Path, device: str) -> N
 
 def save_autoencoder(model: PocketAutoencoder, folder: Path) -> None:
     """Write it in bfloat16, without the folder that diffusers remembers having read it from."""
-    halved: Any = model.to(dtype=torch.bfloat16)
-    halved.save_pretrained(folder)
+    module: Any = model
+    module.to(torch.bfloat16).save_pretrained(folder)
     config = folder / "config.json"
     kept = json.loads(config.read_text())
     kept.pop("_name_or_path", None)

@@ -1,8 +1,8 @@
 """Fine-tune the pocket checkpoint for one method: `python -m bench.pocket.train_delta NAME`.
 
-Writes NAME.safetensors (a LoRA in diffusers' layout, a few hundred KB) and NAME.json (recipe, log,
-held-out losses) to `--out`, and the folder's card. Ten minutes on two cores are enough: only the
-low-rank factors learn, the checkpoint stays as it is, and the loader puts its bits back.
+Writes NAME.safetensors (a LoRA in diffusers' layout, 1.2 MB) and NAME.json (recipe, log,
+held-out losses) to `--out`, and the folder's card. A few minutes are enough: only the low-rank
+factors learn, the checkpoint stays as it is, and the loader puts its bits back.
 
 Everything drawn in a step depends on seed and step, so `--steps N` repeats a training; `--minutes`
 chooses N from the time of the first steps. Encoded clips are shared between deltas, and with the

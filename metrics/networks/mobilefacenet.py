@@ -10,7 +10,6 @@ from torch import Tensor, nn
 STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 """(expansion, channels, blocks, stride of the first block)."""
 
-FACE_SIDE = 112
 EMBEDDING = 128
 
 

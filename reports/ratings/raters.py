@@ -54,8 +54,6 @@ STORIES: Mapping[str, str] = {
 }
 """Flags that exclude each other. `fast` is apart: it is about time, not answers."""
 
-FLAGS: Mapping[str, str] = {**STORIES, "fast": "votes faster than both videos can be watched"}
-
 
 @dataclass(frozen=True)
 class RaterRecord:

@@ -1,5 +1,7 @@
 """Raters: agreement, repeats, controls, influence, and one flag a defect."""
 
+from typing import get_args
+
 import evalica
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from reports.ratings.ballots import read
 from reports.ratings.board import rate
 from reports.ratings.bradley_terry import SCALE, fit
 from reports.ratings.raters import RaterRecord, rater_records
-from reports.simulation import DEFECTS, Defect, Design, Population, simulate
+from reports.simulation import Defect, Design, Population, simulate
 
 SIX = tuple(np.linspace(-1.2, 1.2, 6))
 
@@ -109,7 +111,7 @@ def test_controls_and_repeats_are_counted() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("defect", DEFECTS)
+@pytest.mark.parametrize("defect", get_args(Defect))
 def test_each_planted_defect_raises_exactly_its_own_flag(defect: Defect, seed: int) -> None:
     design = Design(raters=20, votes=1000, repeats=12, controls=12, defects={defect: 1})
     votes = simulate(Population(SIX, taste=0.3, side=0.1), design, seed)

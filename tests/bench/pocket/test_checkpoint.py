@@ -10,7 +10,7 @@ from diffusers import HunyuanVideoFramepackPipeline
 from PIL import Image
 
 from bench.generators.checkpoint import digest
-from bench.pocket import CHECKPOINT, SIZE, components
+from bench.pocket import CHECKPOINT, SIZE, card, components
 from bench.pocket.autoencoder import PocketAutoencoder
 from bench.pocket.latents import quiet_pipeline
 from bench.pocket.render import render
@@ -96,3 +96,13 @@ def test_k8_has_trained_weights_beside_the_transformer() -> None:
     kernel = load_file(CHECKPOINT / "transformer" / "history_embedder_k8.safetensors")
     inner = components.TRANSFORMER["num_attention_heads"] * 64
     assert kernel["weight"].shape == (inner, components.LATENT_CHANNELS, 4, 8, 8)
+
+
+def test_the_card_says_the_recipes_steps_not_the_last_logged_ones() -> None:
+    training = json.loads((CHECKPOINT / "training.json").read_text())
+    rows = [line.split(" | ") for line in card.recipe_text(**training).splitlines()[2:]]
+    assert {row[0].removeprefix("| "): int(row[1]) for row in rows} == {
+        part: recipe["steps"] for part, recipe in training["recipe"].items()
+    }
+    last = {r["part"]: r["step"] for r in training["log"] if "step" in r}
+    assert last["decoder"] < training["recipe"]["decoder"]["steps"], "hence the recipe"
