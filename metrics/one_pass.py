@@ -38,7 +38,7 @@ class MetricRun:
         self.metric = metric
         self.video = video
         self.error: MetricError | None = None
-        length = segment_length(video.frames, fraction, metric.min_frames)
+        length = segment_length(video.frames, fraction, metric.frames_needed(video))
         self.slices = Slices(length, video.frames)
         self._whole: Measurement | None = None
         self._alone: dict[str, tuple[int, int, Measurement | MetricError]] = {}
@@ -58,8 +58,8 @@ class MetricRun:
         for need in metric.needs:
             if getattr(context, need) is None:
                 raise Unavailable(f"needs a {need}, and the video came without one")
-        if video.frames < metric.min_frames:
-            raise Undefined(f"needs {metric.min_frames} frames, the video has {video.frames}")
+        if video.frames < (needed := metric.frames_needed(video)):
+            raise Undefined(f"needs {needed} frames, the video has {video.frames}")
         pixels = video.width * video.height
         if metric.max_pixels is not None and pixels > metric.max_pixels:
             raise Undefined(
