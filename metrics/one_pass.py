@@ -152,7 +152,7 @@ def run(
     device: str = "cpu",
 ) -> None:
     """Give every chunk to every run, and finish them. While one chunk is measured the next is
-    decoded, and on a CPU the networks of all metrics have the cores between them.
+    decoded, and the networks that run on the CPU have the cores between them.
 
     A forward has one core: its last bits depend on how many share it, and so would a score on the
     machine and on how many metrics are measured. The price is paid where few networks meet many
@@ -169,7 +169,7 @@ def run(
 
         def begin() -> None:
             share()
-            in_parallel(networks if device == "cpu" else None)
+            in_parallel(networks, device)
 
         with ThreadPoolExecutor(threads, initializer=begin) as pool:
             coming: Future[Chunk | None] = decoder.submit(next, stream, None)
