@@ -280,7 +280,8 @@ def expanded(words: list[str]) -> list[str]:
 
     `stage=demo` is a preset; a launcher of several workers sweeps over them, all on one study.
 
-    `prompts=FILE.csv` is a suite, or with videos=DIR the prompts of its videos.
+    `prompts=FILE.csv` is a suite, or with videos=DIR the prompts of its videos. Those videos are
+    measured with `metrics=lite`: the default's judges know the pocket world only.
     """
     words = [
         part
@@ -294,6 +295,11 @@ def expanded(words: list[str]) -> list[str]:
     flags, more = [], []
     if "stage=demo" in words and not any("ablation=" in word for word in words):
         more.append("+ablation=demo")
+    if any(word.startswith("videos=") for word in words) and not any(
+        word.startswith("metrics=") for word in words
+    ):
+        more.append("metrics=lite")
+        print("videos=DIR without metrics=SET: measuring with metrics=lite", file=sys.stderr)
     shown = {"--cfg", "-c", "--info", "-i"} & {*words}
     if not shown and {"hydra/launcher=slurm", "hydra/launcher=processes"} & {*words}:
         given = [word.removeprefix("workers=") for word in words if word.startswith("workers=")]

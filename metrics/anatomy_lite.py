@@ -34,6 +34,7 @@ from metrics.base import (
 from metrics.dynamic_degree import starts_in_phase, stride
 from metrics.errors import Undefined
 from metrics.face_tracks import overlap
+from metrics.forward import exact_arithmetic
 
 if TYPE_CHECKING:
     from metrics.networks.landmark_graph import LandmarkGraph
@@ -216,6 +217,7 @@ class BlazeLandmarks(Metric):
         """Read the four models, each with the outputs that are used."""
         from metrics.networks.landmark_graph import LandmarkGraph
 
+        exact_arithmetic()  # these are no modules that `ready` could be given
         wanted = {"detector": (0, 1), "landmarks": (0, 1, 4), "hand": (1,), "face": (1,)}
         self.models = {
             part: LandmarkGraph(weights.get(name), device, outputs)

@@ -248,6 +248,10 @@ class Metric(ABC):
             Unavailable: a weight file or a package is missing.
         """
 
+    def frames_needed(self, video: VideoInfo) -> int:
+        """`min_frames`, or more where that depends on the video's rate."""
+        return self.min_frames
+
     def sliceable(self, first: int, video: VideoInfo) -> bool:
         """Whether the curve's items after frame `first` are those of the slice starting there."""
         return self.span == 1

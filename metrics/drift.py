@@ -13,6 +13,7 @@ given differs from all that was generated).
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from metrics.base import Curve
 from metrics.errors import Undefined
@@ -51,6 +52,18 @@ def slope(curve: Curve, fps: float) -> float:
     return float(np.median((values[later] - values[earlier]) / (time[later] - time[earlier])))
 
 
+def joints(section_starts: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Where sections meet: their first frames in order, without the first section's.
+
+    What the first section meets is the start, or the given image at frame 0: `onset` asks for that.
+
+    Example:
+        >>> joints([0, 10, 19]).tolist(), joints([1, 10, 19]).tolist()
+        ([10, 19], [10, 19])
+    """
+    return np.unique(np.asarray(section_starts, dtype=np.int64))[1:]
+
+
 def joint(curve: Curve, section_starts: Sequence[int]) -> float:
     """The section-boundary jump: mean |step| at joints minus mean |step| elsewhere.
 
@@ -59,17 +72,17 @@ def joint(curve: Curve, section_starts: Sequence[int]) -> float:
 
     Args:
         curve: the metric over the whole video.
-        section_starts: the first frame of every section; 0 is no joint.
+        section_starts: the first frame of every section, the first one's too.
 
     Raises:
         Undefined: there is no joint, or no step on one of the two sides of the comparison.
     """
-    joints = np.asarray([start for start in section_starts if start > 0], dtype=np.int64)
-    if len(joints) == 0:
+    meetings = joints(section_starts)
+    if len(meetings) == 0:
         raise Undefined("no section boundary is known")
     steps = np.abs(np.diff(curve.values))
     last_seen = curve.frames + curve.span - 1
-    crossed = np.searchsorted(joints, last_seen, side="right")
+    crossed = np.searchsorted(meetings, last_seen, side="right")
     at_joint = np.diff(crossed) > 0
     finite = np.isfinite(steps)
     if not (finite & at_joint).any() or not (finite & ~at_joint).any():

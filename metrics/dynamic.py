@@ -92,11 +92,10 @@ class RaftLarge(Metric):
 
     backend = "raft-large"
     metrics = ("dynamic", "dynamic_magnitude")
-    protocol = 2
+    protocol = 3
     uses = ()
     weights = ("raft-large-c-t-v1",)
     modules = ("torchvision",)
-    min_frames = 2
     max_pixels = 1920 * 1088
     span = 2
     network: "torch.nn.Module"
@@ -116,6 +115,10 @@ class RaftLarge(Metric):
         network = raft_large(weights=None)
         network.load_state_dict(read_state("raft-large-c-t-v1"))
         self.network = ready(network, device)
+
+    def frames_needed(self, video: VideoInfo) -> int:
+        """Two samples."""
+        return stride(video.fps) + 1
 
     def sliceable(self, first: int, video: VideoInfo) -> bool:
         """Sampling starts anew in a slice; the curve agrees where the phase does."""

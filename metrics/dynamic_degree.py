@@ -2,8 +2,9 @@
 
 Every max(1, round(fps/8))-th frame is taken. A pair of neighbouring samples has the mean of its 5 %
 longest flow vectors as its value; the video is dynamic when at least round(4·n/16) pairs exceed
-6·short_side/256 pixels, n the number of sampled frames. Being a boolean, its drift is only 0 or 1;
-the pairs' values stand beside it as `dynamic_magnitude`.
+6·short_side/256 pixels, n the number of sampled frames. Being a boolean, its drift is only 0 or 1,
+and 0 wherever both segments have two samples, which are dynamic whatever they show; the pairs'
+values stand beside it as `dynamic_magnitude`.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,35 +1,48 @@
 """Scores for other programs: one CSV, or the JSON that VBench writes.
 
-VBench's results file maps a dimension to [mean, [{video_path, video_results}, ...]]. Our metrics
-stand under VBench's dimension names, on the scale that VBench's own evaluation prints (imaging
-quality 0..100, the others 0..1); videos without a value are left out of mean and list, as the file
-has no way to say why.
+VBench's results file maps a dimension to [mean, [{video_path, video_results}, ...]]. What
+a back-end measures by VBench's own protocol stands under VBench's name for it, its values as VBench
+writes them (imaging quality 0..100, dynamic degree true or false, the others 0..1). All else stands
+under `metric.backend` on its own scale. Videos without a value are left out of mean and list, as
+the file has no way to say why.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from metrics import store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DIMENSIONS = {
-    "clarity": ("imaging_quality", 100.0),
-    "aesthetic": ("aesthetic_quality", 1.0),
-    "motion": ("motion_smoothness", 1.0),
-    "dynamic": ("dynamic_degree", 1.0),
-    "semantic": ("overall_consistency", 1.0),
-    "subject_consistency": ("subject_consistency", 1.0),
-    "background_consistency": ("background_consistency", 1.0),
-    "anatomy": ("human_anatomy", 1.0),
-    "identity_rate": ("human_identity", 1.0),
-}
-"""Our metric → VBench's (or VBench-2.0's) dimension and how it scales a video's result.
 
-VBench-2.0's Human Identity is a share of frames: Identity, a mean cosine, keeps its own name."""
+@dataclass(frozen=True)
+class Dimension:
+    """How VBench writes what one of our back-ends measures."""
+
+    name: str
+    result: Callable[[float], float | bool] = float
+    """Our score of a video to VBench's `video_results`."""
+    by_frame: bool = False
+    """Whether the data set's mean is over all frames after the first, not over the videos."""
+
+
+DIMENSIONS = {
+    ("clarity", "musiq-spaq"): Dimension("imaging_quality", lambda score: 100 * score),
+    ("aesthetic", "laion-linear"): Dimension("aesthetic_quality"),
+    ("motion", "amt-s"): Dimension("motion_smoothness"),
+    ("dynamic", "raft-large"): Dimension("dynamic_degree", bool),
+    ("semantic", "viclip"): Dimension("overall_consistency"),
+    ("subject_consistency", "dino-b16"): Dimension("subject_consistency", by_frame=True),
+    ("background_consistency", "clip-b32"): Dimension("background_consistency", by_frame=True),
+}
+"""(metric, back-end) → VBench's dimension. VBench-2.0's human_anatomy and human_identity are not
+among them: its detectors are others than ours, its Identity is −1 below 20 frames."""
 
 
 def collect(scored: Iterable[tuple[str, Path]]) -> "pd.DataFrame":
@@ -58,21 +71,23 @@ def to_csv(scores: "pd.DataFrame", path: Path) -> None:
 def vbench(scores: "pd.DataFrame") -> dict[str, Any]:
     """VBench's results layout, from the rows of `collect`.
 
-    Where a metric was measured by several back-ends or settings, each fingerprint but the first
-    gets a dimension of its own name with the back-end appended: VBench's layout must not mix them.
+    Where a back-end measured with several settings, each fingerprint but the first is appended to
+    the name: VBench's layout must not mix them.
     """
     results: dict[str, Any] = {}
     whole = scores[(scores["segment"] == "all") & (scores["status"] == "ok")]
-    for (metric, fingerprint), rows in whole.groupby(["metric", "fingerprint"], sort=False):
-        dimension, scale = DIMENSIONS.get(str(metric), (str(metric), 1.0))
-        if dimension in results:
-            dimension = f"{dimension}.{rows['backend'].iloc[0]}.{fingerprint}"
-        values = rows["value"] * scale
-        results[dimension] = [
-            float(rows["value"].mean()),
+    settings = whole.groupby(["metric", "backend", "fingerprint"], sort=False)
+    for (metric, backend, fingerprint), rows in settings:
+        dimension = DIMENSIONS.get((str(metric), str(backend)), Dimension(f"{metric}.{backend}"))
+        name = dimension.name
+        if name in results:
+            name = f"{name}.{fingerprint}"
+        weights = rows["frames"] - 1 if dimension.by_frame else None
+        results[name] = [
+            float(np.average(rows["value"], weights=weights)),
             [
-                {"video_path": str(video), "video_results": float(value)}
-                for video, value in zip(rows["video"], values, strict=True)
+                {"video_path": str(video), "video_results": dimension.result(value)}
+                for video, value in zip(rows["video"], rows["value"], strict=True)
             ],
         ]
     return results

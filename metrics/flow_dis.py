@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metrics.base import Frames, Measurement, Metric, ScoringContext, VideoInfo
-from metrics.dynamic_degree import FlowPairs, starts_in_phase
+from metrics.dynamic_degree import FlowPairs, starts_in_phase, stride
 from metrics.errors import Undefined
 
 SMALLEST = 16
@@ -24,9 +24,9 @@ class DisFlow(Metric):
     """Dynamic and its magnitude, from flow on grey frames at full resolution."""
 
     backend = "dis"
+    protocol = 2
     metrics = ("dynamic", "dynamic_magnitude")
     uses = ()
-    min_frames = 2
     span = 2
     max_pixels = 8192 * 4608
 
@@ -39,6 +39,10 @@ class DisFlow(Metric):
     def parameters(self) -> Mapping[str, Any]:
         """The preset decides patch stride and iterations."""
         return {"preset": self.preset}
+
+    def frames_needed(self, video: VideoInfo) -> int:
+        """Two samples."""
+        return stride(video.fps) + 1
 
     def sliceable(self, first: int, video: VideoInfo) -> bool:
         """Sampling starts anew in a slice; the curve agrees where the phase does."""

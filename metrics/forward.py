@@ -7,7 +7,7 @@ size cut at fixed positions, and `exact_arithmetic` turns the machine's choices 
 
 On a CPU the number of cores that share a forward changes its bits, too. So each has one core, and
 several are under way at once (`in_parallel`); their answers still come back in order, and no score
-knows of it.
+knows of it. On a GPU a metric's forwards follow each other in one thread.
 """
 
 from collections import deque
@@ -46,14 +46,28 @@ so this bounds memory on machines with many cores."""
 _thread = local()
 
 
-def in_parallel(workers: Executor | None) -> None:
-    """From now on forwards put by this thread run on the workers; None: in this thread."""
-    _thread.workers = workers
+def in_parallel(workers: Executor | None, device: str = "cpu") -> None:
+    """From now on a CPU's work that this thread asks for runs on the workers; None: in this thread.
+
+    `device` is where the networks are that do not say where.
+    """
+    _thread.workers, _thread.device = workers, device
 
 
-def side_by_side(work: Callable[[T], Answer], items: Iterable[T]) -> list[Answer]:
-    """`work` of every item, in order; on the workers where this thread has some."""
-    workers: Executor | None = getattr(_thread, "workers", None)
+def _workers(device: str | None) -> Executor | None:
+    """Who works for a network on the device (None: the thread's); nobody for one on a GPU."""
+    on_cpu = (device or getattr(_thread, "device", "cpu")) == "cpu"
+    return getattr(_thread, "workers", None) if on_cpu else None
+
+
+def side_by_side(
+    work: Callable[[T], Answer], items: Iterable[T], device: str = "cpu"
+) -> list[Answer]:
+    """`work` of every item, in order; on the workers where this thread has some.
+
+    `device` is where the work is done: on a GPU one item follows the other.
+    """
+    workers = _workers(device)
     return list(map(work, items) if workers is None else workers.map(work, items))
 
 
@@ -64,11 +78,17 @@ class Forwards(Generic[Key]):
     for key, answer in forwards.rest(): ...
     """
 
-    def __init__(self, size: int, network: Network, at_once: int = AT_ONCE) -> None:
-        """`at_once` groups may be under way together where there are workers for them."""
+    def __init__(
+        self, size: int, network: Network, at_once: int = AT_ONCE, device: str | None = None
+    ) -> None:
+        """`at_once` groups may be under way together where there are workers for them.
+
+        `device` is where the network is; None: where `in_parallel` says.
+        """
         self._groups = Groups(size)
         self._network = network
         self._at_once = at_once
+        self._device = device
         self._keys: list[Key] = []
         self._under_way: deque[tuple[list[Key], Future[Item]]] = deque()
 
@@ -87,7 +107,7 @@ class Forwards(Generic[Key]):
 
     def _forward(self, group: Item, count: int) -> Iterator[tuple[Key, Item]]:
         keys, self._keys = self._keys[:count], self._keys[count:]
-        workers: Executor | None = getattr(_thread, "workers", None)
+        workers = _workers(self._device)
         if workers is None:
             while self._under_way:
                 yield from self._oldest()

@@ -55,12 +55,20 @@ def unit(vectors: Item) -> Item:
 class FollowedFaces(Measurement):
     """Keeps every face's box and embedding; pictures only until their group is full."""
 
-    def __init__(self, detect: Detector, embed: Embedder, reference: Frames | None) -> None:
+    def __init__(
+        self,
+        detect: Detector,
+        embed: Embedder,
+        reference: Frames | None,
+        devices: tuple[str, str] = ("cpu", "cpu"),
+    ) -> None:
+        """`devices` is where each of both networks runs."""
         self._detect = detect
+        self._detector_device, device = devices
         self._boxes: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
         self._image = [] if reference is None else self._faces_alone(embed, reference)
         self._forwards: Forwards[tuple[int, int]] = Forwards(
-            FACES_PER_FORWARD, lambda faces: unit(embed(faces))
+            FACES_PER_FORWARD, lambda faces: unit(embed(faces)), device=device
         )
         self._frames: list[list[Face]] = []
 
@@ -77,7 +85,8 @@ class FollowedFaces(Measurement):
 
     def update(self, chunk: Chunk) -> None:
         """Find the faces of every frame."""
-        for offset, found in enumerate(side_by_side(self._detect, chunk.frames)):
+        every = side_by_side(self._detect, chunk.frames, self._detector_device)
+        for offset, found in enumerate(every):
             index = chunk.first + offset
             self._frames.append([])
             for place, (box, picture) in enumerate(found):
@@ -105,6 +114,8 @@ class BuffaloL(Metric):
     modules = ("insightface", "onnxruntime")
     detect: Detector
     embed: Embedder
+    devices: tuple[str, str] = ("cpu", "cpu")
+    """Where the detector and the recogniser run: what onnxruntime has decides it."""
 
     def parameters(self) -> Mapping[str, Any]:
         """The detector's thresholds and the rate's."""
@@ -121,12 +132,14 @@ class BuffaloL(Metric):
         sessions = onnx_session(detector, device), onnx_session(recogniser, device)
         self.detect = scrfd(detector, sessions[0])
         self.embed = arcface(recogniser, sessions[1])
-        if any(session.get_providers()[0] == CPU for session in sessions):
+        at = ["cpu" if session.get_providers()[0] == CPU else device for session in sessions]
+        self.devices = at[0], at[1]
+        if "cpu" in at:
             self.ran_on = "cpu"
 
     def begin(self, video: VideoInfo, context: ScoringContext) -> Measurement:
         """A cosine per frame, −1..1."""
-        return FollowedFaces(self.detect, self.embed, context.reference)
+        return FollowedFaces(self.detect, self.embed, context.reference, self.devices)
 
 
 def onnx_session(path: str, device: str) -> Any:
@@ -135,7 +148,8 @@ def onnx_session(path: str, device: str) -> Any:
 
     wanted: list[tuple[str, dict[str, Any]]] = [(CPU, {})]
     if device.startswith("cuda"):
-        wanted.insert(0, (CUDA, EXACT))
+        _, _, number = device.partition(":")
+        wanted.insert(0, (CUDA, {"device_id": int(number or 0), **EXACT}))
     available = onnxruntime.get_available_providers()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # frames and groups of faces run side by side instead

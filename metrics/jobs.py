@@ -98,9 +98,15 @@ def _rows(prompts: Path, found: list[Path]) -> dict[Path, dict[str, str]]:
 
 def _numbers(text: str, prompts: Path | None) -> tuple[int, ...]:
     try:
-        return tuple(int(word) for word in text.split())
+        starts = tuple(int(word) for word in text.split())
     except ValueError:
         raise UserError(f"{prompts}: section_starts {text!r} are not frame numbers") from None
+    if list(starts) != sorted({start for start in starts if start >= 0}):
+        raise UserError(
+            f"{prompts}: section_starts {text!r} are not each section's first frame, rising from "
+            "the first section's (0, or 1 after an input image)"
+        )
+    return starts
 
 
 def score_folder(

@@ -92,6 +92,16 @@ def channels_first(frame: Frames) -> Item:
     return np.ascontiguousarray(frame.transpose(2, 0, 1))
 
 
+def of_the_pocket_world(video: VideoInfo) -> None:
+    """Raises `Undefined` for frames of a size that the judges were not trained on."""
+    from metrics.networks.pocket_judge import SIDE
+
+    if (video.width, video.height) != (SIDE, SIDE):
+        raise Undefined(
+            f"a judge of the pocket world's {SIDE}×{SIDE} frames: use metrics=lite or metrics=paper"
+        )
+
+
 class PocketFrames(_Judge):
     """Clarity, anatomy and identity, one item per frame."""
 
@@ -103,6 +113,7 @@ class PocketFrames(_Judge):
     def begin(self, video: VideoInfo, context: ScoringContext) -> Measurement:
         """Identity is compared with the reference image; without one, with the first frame that
         shows a person, which itself has none then."""
+        of_the_pocket_world(video)
         return _FrameJudgement(self.answers(context.device), context.reference)
 
 
@@ -177,6 +188,7 @@ class PocketCaption(_Judge):
 
     def begin(self, video: VideoInfo, context: ScoringContext) -> Measurement:
         """A window begins every twelve frames."""
+        of_the_pocket_world(video)
         slots = slots_of(context.prompt or "")
         if not slots:
             raise Undefined("the prompt has no word of the pocket world")

@@ -38,7 +38,7 @@ class MetricRun:
         self.metric = metric
         self.video = video
         self.error: MetricError | None = None
-        length = segment_length(video.frames, fraction, metric.min_frames)
+        length = segment_length(video.frames, fraction, metric.frames_needed(video))
         self.slices = Slices(length, video.frames)
         self._whole: Measurement | None = None
         self._alone: dict[str, tuple[int, int, Measurement | MetricError]] = {}
@@ -58,8 +58,8 @@ class MetricRun:
         for need in metric.needs:
             if getattr(context, need) is None:
                 raise Unavailable(f"needs a {need}, and the video came without one")
-        if video.frames < metric.min_frames:
-            raise Undefined(f"needs {metric.min_frames} frames, the video has {video.frames}")
+        if video.frames < (needed := metric.frames_needed(video)):
+            raise Undefined(f"needs {needed} frames, the video has {video.frames}")
         pixels = video.width * video.height
         if metric.max_pixels is not None and pixels > metric.max_pixels:
             raise Undefined(
@@ -152,7 +152,7 @@ def run(
     device: str = "cpu",
 ) -> None:
     """Give every chunk to every run, and finish them. While one chunk is measured the next is
-    decoded, and on a CPU the networks of all metrics have the cores between them.
+    decoded, and the networks that run on the CPU have the cores between them.
 
     A forward has one core: its last bits depend on how many share it, and so would a score on the
     machine and on how many metrics are measured. The price is paid where few networks meet many
@@ -169,7 +169,7 @@ def run(
 
         def begin() -> None:
             share()
-            in_parallel(networks if device == "cpu" else None)
+            in_parallel(networks, device)
 
         with ThreadPoolExecutor(threads, initializer=begin) as pool:
             coming: Future[Chunk | None] = decoder.submit(next, stream, None)

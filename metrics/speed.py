@@ -159,7 +159,7 @@ def straightforward(scorer: Scorer, video: Path) -> tuple["Spent", "Spent"]:
             _alone(metric, info, frames, scorer.device)
             whole += begun.spent()
             begun = Clock()
-            length = segment_length(len(frames), scorer.fraction, metric.min_frames)
+            length = segment_length(len(frames), scorer.fraction, metric.frames_needed(info))
             for part in (frames[:length], frames[-length:]):
                 _alone(metric, info, part, scorer.device)
             parts += begun.spent()

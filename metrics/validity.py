@@ -3,7 +3,8 @@
 A ladder of rising damage is applied to a whole clip: the metric that should see it must move
 monotonically (Spearman's ρ ≥ 0.9 between level and value, in the metric's bad direction). Then the
 same ladder is applied to the last 15 % only: the end segment, and so the signed drift, must move as
-monotonically, and the start segment must keep its value to the last bit. The tables and plots of
+monotonically, and the start segment must keep its value to the last bit. A level at which the
+metric is undefined has no number, and its ladder does not hold. The tables and plots of
 docs/metrics.md are written from this.
 
     python -m metrics.validity            all ladders
@@ -15,7 +16,7 @@ docs/metrics.md are written from this.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ from metrics.drift import FRACTION, segment_length
 from metrics.errors import MetricError
 from metrics.one_pass import MetricRun, run
 from metrics.rows import Labels, measured_rows
+from metrics.store import ScoreRow
 from metrics.stream import Video
 from metrics.weights import PyPI, Weight
 
@@ -158,6 +160,9 @@ class Climb:
     """Signed drift, end − start, only the last 15 % damaged, by level."""
     start: tuple[float, ...]
     """The start segment of the same."""
+    coverage: tuple[float, ...]
+    """The share, 0..1, of the whole clip's frames where the metric is defined, by level; where it
+    is undefined on all of them the numbers above are NaN."""
 
     @property
     def direction(self) -> int:
@@ -166,7 +171,8 @@ class Climb:
 
     @property
     def rank(self) -> float:
-        """Spearman's ρ of the whole clip's score, positive where it moves as it must."""
+        """Spearman's ρ of the whole clip's score, positive where it moves as it must; NaN where a
+        level has no number."""
         return self.direction * spearman(self.ladder.levels, self.whole)
 
     @property
@@ -176,19 +182,24 @@ class Climb:
 
     @property
     def start_is_unchanged(self) -> bool:
-        """Whether the start segment kept its value to the last bit."""
-        return len(set(self.start)) == 1
+        """Whether the start segment has a value and kept it to the last bit."""
+        return bool(np.isfinite(self.start).all()) and len(set(self.start)) == 1
 
     @property
     def holds(self) -> bool:
         """Whether all three claims hold."""
-        return min(self.rank, self.drift_rank) >= MONOTONE and self.start_is_unchanged
+        # NaN is not at least anything; `min` might leave it out.
+        ranks = (self.rank, self.drift_rank)
+        return all(rank >= MONOTONE for rank in ranks) and self.start_is_unchanged
 
 
 def spearman(levels: Sequence[float], values: Sequence[float]) -> float:
-    """Rank correlation, ties averaged; 0 where the values do not move at all."""
+    """Rank correlation, ties averaged; 0 where the values do not move at all, NaN where one is
+    NaN: damage that leaves nothing to measure is not the worst value."""
     import pandas as pd
 
+    if np.isnan(values).any():
+        return float("nan")
     pair = pd.DataFrame({"level": levels, "value": values}).rank()
     if pair["value"].nunique() < 2:
         return 0.0
@@ -243,36 +254,40 @@ def climb(ladder: Ladder, clip: str, metric: Metric) -> Climb:
     frames, fps = clip_frames(clip, ladder.frames)
     reference = frames[0] if ladder.uses_reference else None
     apply = _damage(ladder, clip)
-    length = segment_length(len(frames), FRACTION, metric.min_frames)
-    whole, drifts, starts = [], [], []
+    count, height, width, _ = frames.shape
+    video = VideoInfo(Path("clip"), count, fps, width, height)
+    length = segment_length(count, FRACTION, metric.frames_needed(video))
+    whole, drifts, starts, coverage = [], [], [], []
     for level in ladder.levels:
-        damaged = apply(frames, level)
-        whole.append(_scores(metric, ladder.metric, damaged, fps, reference).get("all", 0.0))
+        every = _scores(metric, ladder.metric, video, apply(frames, level), reference)
+        whole.append(_number(every, "all"))
+        coverage.append(every["all"].coverage if "all" in every else 0.0)
         tail = np.concatenate((frames[:-length], apply(frames[-length:], level)))
-        found = _scores(metric, ladder.metric, tail, fps, reference)
-        starts.append(found.get("start", 0.0))
-        drifts.append(found.get("end", 0.0) - starts[-1])
-    return Climb(ladder, clip, tuple(whole), tuple(drifts), tuple(starts))
+        found = _scores(metric, ladder.metric, video, tail, reference)
+        starts.append(_number(found, "start"))
+        drifts.append(_number(found, "end") - starts[-1])
+    return Climb(ladder, clip, tuple(whole), tuple(drifts), tuple(starts), tuple(coverage))
 
 
 def _scores(
-    metric: Metric, name: str, frames: Frames, fps: float, reference: Frames | None
-) -> dict[str, float]:
-    """What scoring reads of a clip by segment, exactly; a segment in which damage left nothing to
-    measure (no face to be found) has no number."""
-    count, height, width, _ = frames.shape
-    video = VideoInfo(Path("clip"), count, fps, width, height)
+    metric: Metric, name: str, video: VideoInfo, frames: Frames, reference: Frames | None
+) -> dict[str, ScoreRow]:
+    """What scoring reads of a clip by segment, exactly; nothing where it reads nothing."""
     one = MetricRun(metric, video, ScoringContext(reference=reference), FRACTION)
-    run([one], (Chunk(frames[first : first + 16], first) for first in range(0, count, 16)))
+    run([one], (Chunk(frames[first : first + 16], first) for first in range(0, len(frames), 16)))
     try:
         readings, alone = one.finish()
     except MetricError:
         return {}
-    labels = Labels(name, metric.backend, "", "", "", count, fps, "cpu")
+    labels = Labels(name, metric.backend, "", "", "", len(frames), video.fps, "cpu")
     rows = measured_rows(labels, readings[name], one.slices, alone[name], (), FRACTION)
-    return {
-        row.segment: row.value for row in rows if row.reading == "exact" and row.value is not None
-    }
+    return {row.segment: row for row in rows if row.reading == "exact"}
+
+
+def _number(rows: Mapping[str, ScoreRow], segment: str) -> float:
+    """A segment's score; NaN where damage left nothing to measure (no face to be found)."""
+    value = rows[segment].value if segment in rows else None
+    return float("nan") if value is None else value
 
 
 def _damage(ladder: Ladder, clip: str) -> damage.Damage:
@@ -296,7 +311,8 @@ def climbs(ladders: Sequence[Ladder]) -> list[Climb]:
             print(
                 f"{'holds' if one.holds else 'FAILS'}  {ladder.name:16} {clip:18} "
                 f"{ladder.metric:9} ρ {one.rank:+.2f}  drift ρ {one.drift_rank:+.2f}  "
-                f"{' '.join(f'{value:.3f}' for value in one.whole)}",
+                f"{' '.join(f'{value:.3f}' for value in one.whole)}  "
+                f"covered {one.coverage[0]:.2f} → {one.coverage[-1]:.2f}",
                 flush=True,
             )
     return found
@@ -306,8 +322,8 @@ def markdown(found: Sequence[Climb]) -> str:
     """The table of docs/metrics.md."""
     lines = [
         "| damage | levels | metric (back-end) | clip | none → most | ρ | end: none → most | ρ | "
-        "start unchanged |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "start unchanged | coverage: none → most |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in found:
         ladder = one.ladder
@@ -316,7 +332,8 @@ def markdown(found: Sequence[Climb]) -> str:
             f"| {ladder.name} | {levels} ({ladder.unit}) | {SPECS[ladder.metric].title} "
             f"({ladder.backend}) | {one.clip} | {one.whole[0]:.3f} → {one.whole[-1]:.3f} | "
             f"{one.rank:.2f} | {one.drift[0]:+.3f} → {one.drift[-1]:+.3f} | "
-            f"{one.drift_rank:.2f} | {'yes' if one.start_is_unchanged else '**no**'} |"
+            f"{one.drift_rank:.2f} | {'yes' if one.start_is_unchanged else '**no**'} | "
+            f"{one.coverage[0]:.2f} → {one.coverage[-1]:.2f} |"
         )
     return "\n".join(lines)
 
@@ -362,7 +379,7 @@ def merged(found: Sequence[Climb]) -> list[Climb]:
         (record["damage"], record["clip"]): Climb(
             ladders[record["damage"]],
             record["clip"],
-            *(tuple(record[key]) for key in ("whole", "drift", "start")),
+            *(tuple(record[key]) for key in ("whole", "drift", "start", "coverage")),
         )
         for record in records
         if record["damage"] in ladders
@@ -385,6 +402,7 @@ def write(found: Sequence[Climb]) -> None:
             "whole": one.whole,
             "drift": one.drift,
             "start": one.start,
+            "coverage": one.coverage,
         }
         for one in found
     ]

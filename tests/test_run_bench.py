@@ -332,6 +332,34 @@ def test_the_slurm_launcher_takes_the_cluster_keys(tmp_path: Path) -> None:
         assert f"    {line}\n" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "told"),
+    [
+        (["videos=clips"], "lite", "videos=DIR without metrics=SET: measuring with metrics=lite\n"),
+        (["videos=clips", "metrics=paper"], "paper", ""),
+        (["metrics=pocket", "videos=clips"], "pocket", ""),
+    ],
+)
+def test_videos_of_the_real_world_are_not_judged_by_the_pocket_worlds_judges_unasked(
+    words: list[str],
+    name: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sets = []
+
+    def score_folder(videos: Path, out: Path, metrics: dict[str, object], **rest: object) -> int:
+        sets.append(metrics["name"])
+        return 0
+
+    monkeypatch.setattr("metrics.jobs.score_folder", score_folder)
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", "stage=score", *words])
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    assert (stopped.value.code, sets, capsys.readouterr().err) == (0, [name], told)
+
+
 def test_existing_videos_become_cells(media: Path, tmp_path: Path) -> None:
     for name in ("ours/bikes.mp4", "theirs/bikes_3.mp4"):
         target = tmp_path / "videos" / name

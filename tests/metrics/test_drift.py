@@ -48,6 +48,15 @@ def test_joint_is_the_step_at_section_boundaries_minus_that_elsewhere():
     assert jump == pytest.approx((steps[8] + steps[17]) / 2 - elsewhere)
 
 
+@pytest.mark.parametrize("starts", [(0, 10, 19), (1, 10, 19), (19, 1, 10, 10)])
+def test_the_jump_from_a_given_image_is_no_joint_in_any_order_of_the_starts(starts):
+    values = np.full(30, 0.5)
+    values[0] = 1.0  # the given image
+    values[10:], values[19:] = 0.6, 0.8
+    elsewhere = 0.5 / 27
+    assert drift.joint(curve(values), starts) == pytest.approx((0.1 + 0.2) / 2 - elsewhere)
+
+
 def test_joint_of_pairs_is_at_the_first_pair_that_sees_the_new_section():
     values = np.ones(20)
     values[9] = 0.2  # the pair (9, 10) lies across the boundary at frame 10

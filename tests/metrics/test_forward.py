@@ -74,6 +74,24 @@ def test_work_side_by_side_keeps_its_order(workers):
     assert side_by_side(lambda number: number**2, range(9)) == [n**2 for n in range(9)]
 
 
+def test_in_a_gpu_run_the_cpus_work_is_shared_out_and_the_gpus_stays_in_one_thread():
+    def where(item):
+        return np.full(len(item) if np.ndim(item) else 1, threading.get_ident())
+
+    def threads(forwards):
+        return {int(thread) for _, thread in answers(forwards, 5)}
+
+    here = {threading.get_ident()}
+    with ThreadPoolExecutor(3) as pool:
+        in_parallel(pool, "cuda:1")
+        assert threads(Forwards(1, where)) == here
+        assert threads(Forwards(1, where, device="cuda:1")) == here
+        assert not threads(Forwards(1, where, device="cpu")) & here
+        assert {int(one[0]) for one in side_by_side(where, range(5), "cuda:1")} == here
+        assert not {int(one[0]) for one in side_by_side(where, range(5))} & here
+        in_parallel(None)
+
+
 def test_whole_frames_share_a_forward_on_a_gpu_and_run_side_by_side_on_a_cpu():
     shapes = []
 

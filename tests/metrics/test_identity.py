@@ -1,14 +1,17 @@
 """Identity: people are followed, and compared with their reference."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from metrics import weights
+from metrics.base import Chunk, ScoringContext, VideoInfo
 from metrics.errors import Undefined
 from metrics.face_tracks import Face, Person, assign, identity_readings, overlap, reference_frame
 from metrics.identity import CPU, CUDA, BuffaloL, onnx_session, unit
+from metrics.one_pass import MetricRun, run
 from metrics.score import Job, Scorer
 
 LEFT, RIGHT = np.array([10.0, 10, 50, 50]), np.array([110.0, 10, 150, 50])
@@ -212,7 +215,30 @@ def test_rows_say_cpu_where_onnxruntime_has_no_cuda(tiny_files, media, monkeypat
     assert {row.device for row in scores.rows} == {"cpu"}
 
 
-def test_cuda_is_asked_for_exact_arithmetic(monkeypatch):
+def test_on_a_gpu_machine_without_cuda_for_onnxruntime_faces_are_found_side_by_side(
+    tiny_files, monkeypatch
+):
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
+    monkeypatch.setattr("metrics.one_pass.usable_cores", lambda: 2)
+    metric = BuffaloL()
+    metric.load("cuda:0")
+
+    def in_twos(work):
+        """Nobody passes who is alone."""
+        both = threading.Barrier(2, timeout=10)
+        return lambda item: (both.wait(), work(item))[1]
+
+    metric.detect, metric.embed = in_twos(metric.detect), in_twos(metric.embed)
+    video = VideoInfo(Path("clip.mp4"), 16, 30.0, 320, 320)
+    one = MetricRun(metric, video, ScoringContext(device="cuda:0"), 0.15)
+    frames = np.random.default_rng(0).integers(0, 255, (16, 320, 320, 3), np.uint8)
+    run([one], [Chunk(frames, 0)], device="cuda:0")
+    assert len(one.finish()[0]["identity"].curve) == 16
+
+
+def test_cuda_is_asked_for_exact_arithmetic_on_the_gpu_of_that_number(monkeypatch):
     import onnxruntime
 
     class Session:
@@ -224,7 +250,9 @@ def test_cuda_is_asked_for_exact_arithmetic(monkeypatch):
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    assert onnx_session("a.onnx", "cuda").providers == [
-        ("CUDAExecutionProvider", {"use_tf32": 0, "cudnn_conv_algo_search": "DEFAULT"}),
-        ("CPUExecutionProvider", {}),
-    ]
+    exact = {"use_tf32": 0, "cudnn_conv_algo_search": "DEFAULT"}
+    for device, number in (("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)):
+        assert onnx_session("a.onnx", device).providers == [
+            ("CUDAExecutionProvider", {"device_id": number, **exact}),
+            ("CPUExecutionProvider", {}),
+        ]

@@ -74,6 +74,9 @@ def test_prompts_and_images_come_from_the_csv(folder, tmp_path):
         (["video,prompt", "c.mp4,x"], "line 2: 'c.mp4' is no video"),
         (["video,prompt", "a_b-0.mp4,x", "a_b-0.mp4,y"], "line 3.*twice"),
         (["video,section_starts", "a_b-0.mp4,one"], "not frame numbers"),
+        (["video,section_starts", "a_b-0.mp4,0 66 33"], "'0 66 33' are not .* rising from"),
+        (["video,section_starts", "a_b-0.mp4,0 33 33"], "rising from"),
+        (["video,section_starts", "a_b-0.mp4,-1 33"], "rising from the first section's"),
     ],
 )
 def test_a_csv_that_does_not_fit_is_told_in_one_line(folder, tmp_path, lines, says):
@@ -103,19 +106,61 @@ def test_exports_hold_what_was_scored(tmp_path, write_clip, moving):
     assert set(again["video"]) == {"good_1.mp4", "good_2.mp4", "bad.mp4"}
     assert set(again[again["video"] == "bad.mp4"]["reason"]) == {"the file is empty"}
     export.to_vbench(scores, tmp_path / "results.json")
-    mean, videos = json.loads((tmp_path / "results.json").read_text())["imaging_quality"]
+    mean, videos = json.loads((tmp_path / "results.json").read_text())["clarity.classical"]
     assert [video["video_path"] for video in videos] == ["good_1.mp4", "good_2.mp4"]
-    # As in VBench: a video's imaging quality is 0..100, the data set's 0..1.
-    assert mean * 100 == pytest.approx(sum(video["video_results"] for video in videos) / 2)
+    assert mean == pytest.approx(sum(video["video_results"] for video in videos) / 2)
 
 
-def test_the_rate_of_identity_is_vbenchs_human_identity_and_the_cosine_is_not():
-    rows = [
-        {"video": "v", "metric": metric, "fingerprint": "f", "backend": "b", "value": value}
-        for metric, value in (("identity", 0.6), ("identity_rate", 0.9))
-    ]
-    found = export.vbench(pd.DataFrame(rows).assign(segment="all", status="ok"))
-    assert {name: mean for name, (mean, _) in found.items()} == {
-        "identity": 0.6,
-        "human_identity": 0.9,
+def exported(*rows):
+    """VBench's layout of (metric, back-end, fingerprint, [(frames, value) of each video])."""
+    table = [
+        {"video": f"{number}.mp4", "metric": metric, "backend": backend,
+         "fingerprint": fingerprint, "frames": frames, "value": value}
+        for metric, backend, fingerprint, videos in rows
+        for number, (frames, value) in enumerate(videos)
+    ]  # fmt: skip
+    found = export.vbench(pd.DataFrame(table).assign(segment="all", status="ok"))
+    return {
+        name: (mean, [video["video_results"] for video in videos])
+        for name, (mean, videos) in json.loads(json.dumps(found)).items()
     }
+
+
+def test_vbenchs_protocol_has_vbenchs_names_scales_and_means():
+    found = exported(
+        ("clarity", "musiq-spaq", "f", [(9, 0.5), (9, 0.75)]),
+        ("dynamic", "raft-large", "f", [(9, 1.0), (9, 0.0)]),
+        ("motion", "amt-s", "f", [(9, 0.5), (33, 1.0)]),
+        ("subject_consistency", "dino-b16", "f", [(9, 0.5), (25, 0.9)]),
+    )
+    assert found == {
+        "imaging_quality": (0.625, [50, 75]),
+        "dynamic_degree": (0.5, [True, False]),
+        "motion_smoothness": (0.75, [0.5, 1.0]),
+        "subject_consistency": (pytest.approx((8 * 0.5 + 24 * 0.9) / 32), [0.5, 0.9]),
+    }
+    assert [type(result) for result in found["dynamic_degree"][1]] == [bool, bool]
+
+
+@pytest.mark.parametrize(
+    ("metric", "backend"),
+    [
+        ("clarity", "classical"),
+        ("clarity", "pocket-judge"),
+        ("aesthetic", "laion-mlp"),
+        ("motion", "rife"),
+        ("dynamic", "dis"),
+        ("semantic", "clip-mean"),
+        ("anatomy", "blaze-landmarks"),
+        ("anatomy", "vbench2-vit"),  # its people are found by another detector
+        ("identity_rate", "mobilefacenet"),
+        ("identity_rate", "buffalo-l"),
+    ],
+)
+def test_what_is_not_vbenchs_protocol_has_a_name_of_its_own(metric, backend):
+    assert exported((metric, backend, "f", [(30, 0.4)])) == {f"{metric}.{backend}": (0.4, [0.4])}
+
+
+def test_two_settings_of_a_back_end_are_not_mixed():
+    found = exported(("motion", "amt-s", "old", [(9, 0.4)]), ("motion", "amt-s", "new", [(9, 0.5)]))
+    assert found == {"motion_smoothness": (0.4, [0.4]), "motion_smoothness.new": (0.5, [0.5])}

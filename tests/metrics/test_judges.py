@@ -1,10 +1,14 @@
 """What the pocket judges make of their network's answers; tests/bench asks the network itself."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from metrics.judges import PocketFrames
+from metrics.base import ScoringContext, VideoInfo
+from metrics.errors import Undefined
+from metrics.judges import PocketCaption, PocketFrames
 from metrics.networks.pocket_judge import FrameAnswers
 
 
@@ -29,8 +33,8 @@ def judge(monkeypatch):
 
 
 def frames(*colours):
-    """4 × 4 pixels each, of (red, green)."""
-    made = np.zeros((len(colours), 4, 4, 3), np.uint8)
+    """96 × 96 pixels each, of (red, green)."""
+    made = np.zeros((len(colours), 96, 96, 3), np.uint8)
     made[..., :2] = np.array(colours)[:, None, None]
     return made
 
@@ -41,3 +45,12 @@ def test_without_an_input_image_identity_is_compared_with_the_first_person_seen(
     np.testing.assert_allclose(found, [np.nan, np.nan, 1, np.exp(-0.5)], rtol=1e-6)
     found = measure(judge, shown, reference=frames((150, 255))[0])["identity"].curve.values
     np.testing.assert_allclose(found, [np.nan, np.exp(-0.5), np.exp(-0.5), 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(640, 360), (96, 160)])
+@pytest.mark.parametrize("judge", [PocketFrames, PocketCaption])
+def test_frames_of_another_size_are_not_the_pocket_worlds(judge, size, monkeypatch):
+    monkeypatch.setattr(judge, "answers", lambda self, device: None)
+    video = VideoInfo(Path("clip.mp4"), 60, 16.0, *size)
+    with pytest.raises(Undefined, match="96×96 frames: use metrics=lite or metrics=paper"):
+        judge().begin(video, ScoringContext(prompt="a person in red walks"))

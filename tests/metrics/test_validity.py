@@ -1,4 +1,4 @@
-"""The weight-free metrics see their damages; `make validity` asks all of them on all clips."""
+"""Metrics see their damages, on short ladders; `make validity` climbs long ones on all clips."""
 
 import json
 from dataclasses import replace
@@ -22,24 +22,60 @@ def test_rising_damage_moves_the_metric_that_should_see_it(ladder):
     assert climb.start_is_unchanged
 
 
-def test_a_metric_whose_start_sees_the_end_does_not_hold():
-    class Forward(ClassicalClarity):
-        """Says of every frame what the last one looks like."""
+@pytest.mark.parametrize(
+    ("name", "clip", "levels", "frames"),
+    [
+        ("frame shuffling", "carphone_pristine", (0, 4, 16), 54),
+        ("face swap", "carphone_pristine", (0, 0.5, 1), 27),
+        ("missing hand", validity.STREET, (0, 0.2, 0.4), 16),
+    ],
+)
+def test_rising_damage_moves_the_networks_that_should_see_it(carried, name, clip, levels, frames):
+    (ladder,) = [ladder for ladder in validity.LADDERS if ladder.name == name]
+    metric = registry.build(ladder.backend)
+    carried(*metric.weights, "yunet", *[validity.PHOTOGRAPH.name] * (clip == validity.STREET))
+    metric.load("cpu")
+    climb = validity.climb(replace(ladder, levels=levels, frames=frames), clip, metric)
+    assert climb.holds, climb
 
-        def begin(self, video, context):
-            measurement = super().begin(video, context)
-            readings = measurement.finish
-            measurement.finish = lambda: [
-                replace(
-                    one,
-                    curve=replace(one.curve, values=np.full(len(one.curve), one.curve.values[-1])),
-                )
-                for one in readings()
-            ]
-            return measurement
 
+class Changed(ClassicalClarity):
+    """Clarity whose curve is changed before it is read."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def begin(self, video, context):
+        measurement = super().begin(video, context)
+        readings = measurement.finish
+        measurement.finish = lambda: [
+            replace(one, curve=replace(one.curve, values=self.change(one.curve.values)))
+            for one in readings()
+        ]
+        return measurement
+
+
+def blurred(change):
     (blur,) = [ladder for ladder in FREE if ladder.name == "blur"]
-    climb = validity.climb(replace(blur, frames=27), "carphone_pristine", Forward())
+    short = replace(blur, levels=(0, 1, 3), frames=27)
+    return validity.climb(short, "carphone_pristine", Changed(change))
+
+
+def test_damage_that_makes_a_metric_undefined_is_not_its_worst_value():
+    climb = blurred(lambda values: np.where(values < 0.25, np.nan, values))
+    assert climb.coverage == (1.0, 1.0, 0.0)
+    assert np.isnan(climb.rank) and np.isnan(climb.drift_rank)
+    assert not climb.holds
+
+
+def test_a_start_that_is_never_defined_is_not_unchanged():
+    climb = blurred(lambda values: np.where(np.arange(len(values)) < 9, np.nan, values))
+    assert climb.rank == 1.0
+    assert not climb.start_is_unchanged and not climb.holds
+
+
+def test_a_metric_whose_start_sees_the_end_does_not_hold():
+    climb = blurred(lambda values: np.full(len(values), values[-1]))
     assert not climb.start_is_unchanged and not climb.holds
 
 
@@ -53,3 +89,4 @@ def test_every_damage_of_the_page_was_climbed_and_holds():
 def test_a_ladder_that_does_not_move_has_no_rank():
     assert validity.spearman((0, 1, 2), (0.5, 0.5, 0.5)) == 0.0
     assert validity.spearman((0, 1, 2), (0.1, 0.2, 0.9)) == 1.0
+    assert np.isnan(validity.spearman((0, 1, 2), (0.1, 0.2, np.nan)))
