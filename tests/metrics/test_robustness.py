@@ -50,7 +50,7 @@ def test_one_frame_has_no_motion_and_the_rest_is_scored(tmp_path, scorer, write_
 def test_two_frames_change_but_are_too_close_for_sampled_flow(tmp_path, scorer, write_clip, moving):
     found = whole(scorer.score(Job(write_clip(tmp_path / "2.mp4", moving(2)), tmp_path)))
     assert found["change"][0] == "ok"
-    assert found["dynamic"] == ("undefined", "needs two sampled frames, which are 4 frames apart")
+    assert found["dynamic"] == ("undefined", "needs 5 frames, the video has 2")
 
 
 @pytest.mark.parametrize("size", [(35, 51), (2, 2), (17, 400)])
