@@ -143,6 +143,14 @@ def test_bounded_cost_is_read_off_token_counts() -> None:
     assert grown.parts[0].effect == pytest.approx(20.0)
 
 
+def test_videos_of_a_batch_share_one_clock() -> None:
+    """Here all videos of a variant took the same seconds: two measurements, not 48."""
+    made = [Kind("v"), Kind("w", packing=OTHER)]
+    tokens, time = claims(analysis_of(made, 0, prompts=24))[0].parts
+    assert tokens.counted == 48
+    assert time.rests_on is not None and time.rests_on.units == 2
+
+
 def test_an_appended_tail_may_grow() -> None:
     """`ta` keeps older frames in a growing tail by definition; the claim is not about it."""
     assert claim(1).parts[0].effect == pytest.approx(0.0)
