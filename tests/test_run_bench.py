@@ -60,7 +60,7 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (["generator=foo"], "generator=foo: there is no such value; there are folder, "),
-        (["+ablation=foo"], "there are alternatives, anchor, demo, "),
+        (["+ablation=foo"], "there are alternatives, anchor, causal, demo, "),
         (["stage=foo"], "choose from doctor, plan, generate"),
         (["bacth=2"], "did you mean batch?"),
         (["video.fsp=3"], "video.fsp: no such key; did you mean video.fps?"),
