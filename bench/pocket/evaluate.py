@@ -31,7 +31,13 @@ from bench.pocket.quick import QuickFramePack
 from bench.pocket.recipe import TransformerRecipe
 from bench.pocket.render import render
 from bench.pocket.train_autoencoder import held_out_psnr
-from bench.pocket.train_transformer import HELD_OUT_CLIPS, held_out_loss, restore
+from bench.pocket.train_transformer import (
+    HELD_OUT_CLIPS,
+    even_levels,
+    held_out_losses,
+    restore,
+    trained_levels,
+)
 from bench.pocket.world import PERIODS, Scene, sample_scene, with_action
 from bench.rollout import Rollout, rollout
 from bench.variant import Variant
@@ -101,20 +107,31 @@ def first_frame(scene: Scene) -> Frames:
     return np.asarray(render(scene, 1)[0].permute(1, 2, 0).contiguous())
 
 
-def memory_gate(checkpoint: Path, batches: int = 4) -> dict[str, Any]:
+def memory_gate(checkpoint: Path, batches: int = 8) -> dict[str, Any]:
     """Held-out loss of each context order, and its relative rise without a level's content.
 
-    Examples have at least two sections of history: zeroing what is zero anyway says nothing.
+    `trained` has the noise levels that training draws: it is training's own objective on clips that
+    were held out. `even` has levels spread evenly: more than half of that loss is of low noise,
+    where a target shows itself and what is left cannot be known. Rises are means over batches with
+    95 % intervals. Examples have at least two sections of history: zeroing what is zero anyway says
+    nothing.
     """
     model = restore(checkpoint)
     store = LatentStore(checkpoint, HELD_OUT_CLIPS, TransformerRecipe().latents, HELD_OUT)
     found: dict[str, Any] = {}
-    for order in ("vanilla", "f1", "inverted"):
-        full = held_out_loss(model, store, order, 9, batches, least=2)
-        found[order] = {"loss": full}
-        for kernel in (1, 2, 4):
-            without = held_out_loss(model, store, order, 9, batches, frozenset({kernel}), least=2)
-            found[order][f"without_k{kernel}"] = without / full - 1
+    for name, levels in (("trained", trained_levels), ("even", even_levels)):
+        found[name] = {}
+        for order, _ in TransformerRecipe().orders:
+            losses = {
+                kernel: held_out_losses(
+                    model, store, order, 9, batches, frozenset({kernel}), least=2, levels=levels
+                ).mean(1)
+                for kernel in (0, 1, 2, 4)  # 0: no level has that kernel, so nothing is zeroed
+            }
+            found[name][order] = {"loss": float(losses[0].mean())} | {
+                f"without_k{kernel}": interval((losses[kernel] / losses[0] - 1).tolist())
+                for kernel in (1, 2, 4)
+            }
     return found
 
 

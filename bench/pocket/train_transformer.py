@@ -84,7 +84,19 @@ def held_out_layouts(
     ]
 
 
-def held_out_loss(
+def even_levels(count: int) -> Tensor:
+    """Noise levels spread evenly over 0.02..0.98, [count]."""
+    return torch.linspace(0.02, 0.98, count)
+
+
+def trained_levels(count: int) -> Tensor:
+    """Noise levels as training draws them, [count]: even quantiles of sigmoid(N(mean, spread))."""
+    recipe = TransformerRecipe()
+    normal = torch.special.ndtri((torch.arange(count) + 0.5) / count)
+    return torch.sigmoid(recipe.sigma_mean + recipe.sigma_spread * normal)
+
+
+def held_out_losses(
     model: PackedTransformer,
     store: LatentStore,
     order: str,
@@ -93,16 +105,20 @@ def held_out_loss(
     without: frozenset[int] = frozenset(),
     device: str = "cpu",
     least: int = 0,
-) -> float:
-    """Mean loss over held-out examples at evenly spread noise levels; the same noise every time."""
+    levels: Callable[[int], Tensor] = even_levels,
+) -> Tensor:
+    """Losses of held-out examples, [batches, examples of a batch]; the same noise every time.
+
+    `levels` gives the noise levels of a batch, lowest first.
+    """
     generator = torch.Generator().manual_seed(1)
     losses = []
     with torch.no_grad():
         for layout in held_out_layouts(g, order, batches, store.length, least=least):
             store.fill(layout.clips)
-            sigma = torch.linspace(0.02, 0.98, len(layout.clips))
+            sigma = levels(len(layout.clips))
             losses.append(flow_loss(model, store, layout, sigma, generator, device, without))
-    return float(torch.cat(losses).mean())
+    return torch.stack(losses)
 
 
 class Average:
@@ -224,12 +240,13 @@ def train(
             checked = now
             average.swap()
             for order, g in CHECKS:
-                full = held_out_loss(model, held, order, g, 1, device=device)
+                full = float(held_out_losses(model, held, order, g, 1, device=device).mean())
                 record = {"part": "held out", "of": part, "step": step, "order": order, "g": g}
                 record["loss"] = full
                 for kernel in (2, 4):
-                    zeroed = held_out_loss(model, held, order, g, 1, frozenset({kernel}), device)
-                    record[f"without_k{kernel}"] = zeroed / full - 1
+                    without = frozenset({kernel})
+                    zeroed = held_out_losses(model, held, order, g, 1, without, device)
+                    record[f"without_k{kernel}"] = float(zeroed.mean()) / full - 1
                 log(record)
             average.swap()
         if now - saved > 120 or last or step == stop_after:

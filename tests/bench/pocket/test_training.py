@@ -11,6 +11,7 @@ import torch
 from bench.pocket import CHECKPOINT, components, layouts, train_autoencoder, train_transformer
 from bench.pocket.autoencoder import PocketAutoencoder
 from bench.pocket.history import Context, PackedTransformer
+from bench.pocket.latents import HELD_OUT, LatentStore
 from bench.pocket.recipe import AutoencoderRecipe, TransformerRecipe, rate
 
 SMALL_AE = AutoencoderRecipe(clips=4, batch=2, steps=6, decay=3, warmup=2)
@@ -108,6 +109,30 @@ def test_published_paddings() -> None:
     found = [layouts.padding(k, n - 1 - k, published=True) for k in reversed(range(n))]
     assert found == [3, 2, 2, 2, 2, 2, 1, 0]
     assert [layouts.padding(k, 3 - k, published=False) for k in reversed(range(4))] == [3, 2, 1, 0]
+
+
+def test_held_out_noise_levels_are_those_that_training_draws() -> None:
+    recipe = TransformerRecipe()
+    torch.manual_seed(0)
+    drawn = torch.sigmoid(recipe.sigma_mean + recipe.sigma_spread * torch.randn(200_000))
+    levels = train_transformer.trained_levels(32)
+    assert (levels.diff() > 0).all()
+    shares = torch.stack([(drawn < level).float().mean() for level in levels])
+    torch.testing.assert_close(shares, (torch.arange(32) + 0.5) / 32, atol=0.005, rtol=0)
+
+
+@pytest.mark.parametrize("order", ["vanilla", "inverted"])
+def test_the_shipped_model_uses_its_memory(order: str) -> None:
+    model = train_transformer.restore(CHECKPOINT)
+    store = LatentStore(CHECKPOINT, train_transformer.HELD_OUT_CLIPS, 46, HELD_OUT)
+    full, *zeroed = (
+        train_transformer.held_out_losses(
+            model, store, order, 9, 1, frozenset({kernel}),
+            least=2, levels=train_transformer.trained_levels,
+        ).mean()
+        for kernel in (0, 2, 4)
+    )  # fmt: skip
+    assert all(loss / full > 1.02 for loss in zeroed)
 
 
 def test_the_learning_rate_ends_at_zero() -> None:
