@@ -5,7 +5,6 @@ embedded into 128 numbers; people are followed as in metrics/face_tracks.py. Ide
 cosine to the reference, Identity rate the share of faces whose cosine is at least 0.4.
 """
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,27 +55,19 @@ Rows = npt.NDArray[np.float32]
 """Detections [n, 15]: x, y, width, height, five points (x, y), score; in pixels of the frame."""
 
 
-_loading = threading.Lock()
-"""OpenCV's log level is the whole process's."""
-
-
 class FaceDetector:
-    """YuNet (Wu et al., 2023) by OpenCV; each thread has a network, for they keep buffers."""
+    """YuNet on frames of at most 640 pixels; from any number of threads at once."""
 
     def __init__(self) -> None:
-        self._path = str(weights.get("yunet"))
-        self._mine = threading.local()
+        from metrics.networks.yunet import YuNet
 
-    @property
-    def _net(self) -> Any:
-        """This thread's network."""
-        if not hasattr(self._mine, "net"):
-            self._mine.net = _yunet(self._path)
-        return self._mine.net
+        self._network = YuNet(weights.get("yunet"))
 
     def __call__(self, frame: Frames) -> Rows:
         """The faces of a frame uint8 [height, width, 3], best first, at most ten."""
         import cv2
+
+        from metrics.networks.yunet import MULTIPLE
 
         height, width = frame.shape[:2]
         scale = min(1.0, DETECTION_SIDE / max(height, width))
@@ -84,31 +75,12 @@ class FaceDetector:
         bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
         if scale < 1:
             bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-        # The network halves its input five times.
-        right, below = -size[0] % 32, -size[1] % 32
+        right, below = -size[0] % MULTIPLE, -size[1] % MULTIPLE
         bgr = cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        net = self._net
-        net.setInputSize((size[0] + right, size[1] + below))
-        _, found = net.detect(bgr)
-        if found is None or len(found) == 0:
-            return np.zeros((0, 15), dtype=np.float32)
-        rows = np.asarray(found, dtype=np.float32).copy()
+        rows = self._network.detect(np.asarray(bgr, np.uint8), DETECTION_SCORE)
         rows[:, :14] /= scale
         rows = rows[np.minimum(rows[:, 2], rows[:, 3]) >= SMALLEST_FACE]
         return rows[np.argsort(-rows[:, 14], kind="stable")][:MOST_FACES]
-
-
-def _yunet(path: str) -> Any:
-    import cv2
-
-    with _loading:
-        # OpenCV 5 warns of a choice that nobody made.
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        try:
-            return cv2.FaceDetectorYN.create(path, "", (320, 320), DETECTION_SCORE, 0.3, 200)
-        finally:
-            cv2.utils.logging.setLogLevel(level)
 
 
 def aligned(frame: Frames, points: npt.NDArray[np.float32]) -> Frames:
@@ -139,14 +111,25 @@ def face_input(face: Frames) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
 
+def folded(network: "torch.nn.Module") -> "torch.nn.Module":
+    """The network with its normalisations inside its convolutions, channels last: sooner done."""
+    import torch
+    from torch.fx.experimental.optimization import fuse
+
+    return fuse(network).to(memory_format=torch.channels_last)
+
+
 class MobileFace(Metric):
     """Identity and Identity rate."""
 
     backend = "mobilefacenet"
+    protocol = 2
     metrics = ("identity", "identity_rate")
     weights = ("yunet", "mobilefacenet")
+    modules = ("onnx", "onnxruntime")
     uses = ("reference",)
     network: "torch.nn.Module"
+    detector: FaceDetector
 
     def parameters(self) -> Mapping[str, Any]:
         """Thresholds and sizes."""
@@ -156,12 +139,13 @@ class MobileFace(Metric):
         }
 
     def load(self, device: str) -> None:
-        """Read the face network; the detector is read per video."""
+        """Read both networks."""
         from metrics.networks.mobilefacenet import MobileFaceNet
 
         network = MobileFaceNet()
         network.load_state_dict(read_state("mobilefacenet"))
-        self.network = ready(network, device)
+        self.network = folded(ready(network, device))
+        self.detector = FaceDetector()
 
     def sliceable(self, first: int, video: VideoInfo) -> bool:
         """The reference stays the whole video's: a slice is read off the curve."""
@@ -178,7 +162,7 @@ class MobileFace(Metric):
             vectors: npt.NDArray[Any] = out.numpy()
             return vectors
 
-        return _Likeness(FaceDetector(), embed, context.reference)
+        return _Likeness(self.detector, embed, context.reference)
 
 
 class _Likeness(Measurement):

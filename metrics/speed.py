@@ -6,11 +6,10 @@
 
 - decodes per video, counted where decoding starts;
 - peak memory of a fresh process that scores 60 s against one that scores 5 s, same resolution;
-- time per video against the straightforward way, same networks, same precision, all cores: every
-  metric decodes the video for itself and gives its network one frame (pair, crop) at a time; for
-  drift it does so again on the start and on the end, as one does with a program that takes files.
-  Measured in pairs, one after the other, so that a busy machine slows both. Both sides' processor
-  time stands beside the time on the clock, and so does the ratio without the start and the end.
+- time per video against the straightforward way (`metrics.straightforward`), same networks, same
+  precision, all cores. Measured in pairs, one after the other, so that a busy machine slows both.
+  Both sides' processor time stands beside the time on the clock, and so does the ratio without the
+  start and the end.
 """
 
 import argparse
@@ -19,22 +18,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
-from metrics.base import Chunk, Frames, Groups, Metric, ScoringContext, VideoInfo
-from metrics.drift import segment_length
-from metrics.errors import MetricError
 from metrics.one_pass import usable_cores
 from metrics.score import Job, Scorer
 from metrics.sets import load
+from metrics.straightforward import Clock, Spent, plain, straightforward
 from metrics.stream import Video
 
 SHORT, LONG = 5.0, 60.0
@@ -132,72 +127,6 @@ def peak_of_this_process() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Networks get one item a forward."""
-    original = Groups.__init__
-
-    def single(self: Groups, size: int) -> None:
-        original(self, 1)
-
-    with mock.patch.object(Groups, "__init__", single):
-        yield
-
-
-def straightforward(scorer: Scorer, video: Path) -> tuple["Spent", "Spent"]:
-    """Every metric by itself: a decode, batch 1, and again on the start and the end cut out.
-
-    Returns what the whole video took, and what its start and end took.
-    """
-    whole, parts = Spent(), Spent()
-    with one_at_a_time():
-        for metric in scorer.metrics:
-            begun = Clock()
-            with Video(video) as opened:
-                info = opened.info
-                frames = np.concatenate([chunk.frames for chunk in opened.chunks(1)])
-            _alone(metric, info, frames, scorer.device)
-            whole += begun.spent()
-            begun = Clock()
-            length = segment_length(len(frames), scorer.fraction, metric.frames_needed(info))
-            for part in (frames[:length], frames[-length:]):
-                _alone(metric, info, part, scorer.device)
-            parts += begun.spent()
-    return whole, parts
-
-
-def _alone(metric: Metric, info: VideoInfo, frames: Frames, device: str) -> None:
-    context = ScoringContext(device=device)
-    with suppress(MetricError):
-        measurement = metric.begin(replace(info, frames=len(frames)), context)
-        for index in range(len(frames)):
-            measurement.update(Chunk(frames[index : index + 1], index))
-        measurement.finish()
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Seconds."""
-
-    clock: float = 0.0
-    processor: float = 0.0
-    """Of all threads together."""
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.clock + other.clock, self.processor + other.processor)
-
-
-class Clock:
-    """Begins when it is made."""
-
-    def __init__(self) -> None:
-        self._clock, self._processor = time.perf_counter(), time.process_time()
-
-    def spent(self) -> Spent:
-        """Since then."""
-        return Spent(time.perf_counter() - self._clock, time.process_time() - self._processor)
-
-
 @dataclass(frozen=True)
 class Pair:
     """One video scored both ways, one after the other."""
@@ -217,11 +146,12 @@ class Pair:
 def times(scorer: Scorer, video: Path, pairs: int) -> list[Pair]:
     """Time both ways, in turn; what is loaded once has been loaded (by counting decodes)."""
     found = []
+    beside = plain(scorer)
     for number in range(pairs):
         begun = Clock()
         scorer.score(Job(video, video.parent))
         one = begun.spent()
-        found.append(Pair(one, *straightforward(scorer, video)))
+        found.append(Pair(one, *straightforward(beside, video)))
         print(f"  pair {number + 1}: {_line(found[-1:])}", flush=True)
     return found
 

@@ -245,7 +245,7 @@ class LandmarkGraph:
 
     @staticmethod
     def _add(options: Record, first: Tensor, second: Tensor) -> Tensor:
-        return _activate(first + second, options.byte(0))
+        return activate(first + second, options.byte(0))
 
     @staticmethod
     def _concatenate(options: Record, *parts: Tensor) -> Tensor:
@@ -261,7 +261,7 @@ class LandmarkGraph:
             out = _convolution(
                 images, weight.permute(0, 3, 1, 2), bias, stride, dilation, options.byte(0), 1
             )
-        return _activate(out, options.byte(3))
+        return activate(out, options.byte(3))
 
     @staticmethod
     def _convolve_depthwise(
@@ -273,14 +273,14 @@ class LandmarkGraph:
         out = _convolution(
             images, weight.permute(3, 0, 1, 2), bias, stride, dilation, options.byte(0), channels
         )
-        return _activate(out, options.byte(4))
+        return activate(out, options.byte(4))
 
     @staticmethod
     def _fully_connect(
         options: Record, values: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
         out = F.linear(values.reshape(len(values), -1), weight, bias)
-        return _activate(out, options.byte(0))
+        return activate(out, options.byte(0))
 
     @staticmethod
     def _depth_to_space(options: Record, values: Tensor) -> Tensor:
@@ -299,9 +299,9 @@ class LandmarkGraph:
         size = (options.number(4), options.number(3))
         images = values.permute(0, 3, 1, 2)
         if options.byte(0) == SAME:
-            padding = _same(images.shape[-2:], size, stride, (1, 1))
+            padding = same_padding(images.shape[-2:], size, stride, (1, 1))
             images = F.pad(images, padding, value=float("-inf"))
-        return _activate(F.max_pool2d(images, size, stride).permute(0, 2, 3, 1), options.byte(5))
+        return activate(F.max_pool2d(images, size, stride).permute(0, 2, 3, 1), options.byte(5))
 
     @staticmethod
     def _mean(options: Record, values: Tensor, axes: Tensor) -> Tensor:
@@ -349,7 +349,7 @@ def _convolution(
     both = (0, 0)
     if padding == SAME:
         size = (int(weight.shape[-2]), int(weight.shape[-1]))
-        left, right, top, bottom = _same(planes.shape[-2:], size, stride, dilation)
+        left, right, top, bottom = same_padding(planes.shape[-2:], size, stride, dilation)
         if (left, top) == (right, bottom):
             both = (top, left)  # the convolution pads without a copy
         else:
@@ -358,7 +358,7 @@ def _convolution(
     return out.permute(0, 2, 3, 1)
 
 
-def _same(
+def same_padding(
     shape: Sequence[int], size: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
 ) -> list[int]:
     """Padding (left, right, top, bottom) that gives ceil(size / stride) outputs."""
@@ -371,7 +371,7 @@ def _same(
     return sides
 
 
-def _activate(values: Tensor, kind: int) -> Tensor:
+def activate(values: Tensor, kind: int) -> Tensor:
     """In place: what is activated was made by the same operation and is nobody else's."""
     if kind == RELU:
         return values.relu_()

@@ -14,9 +14,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from metrics.networks.warping import backward_warp, rescale, rescale_flow
+from metrics.networks.warping import (
+    backward_warp,
+    middles,
+    rescale,
+    rescale_flow,
+    sample,
+    targets,
+)
 
-SCALES = (8.0, 4.0, 2.0, 1.0)
+SCALES = (8, 4, 2, 1)
 LARGE_MOTION = 32.0
 """Pixels. Above it in both flows at the second block, everything is redone at doubled scales."""
 
@@ -47,20 +54,19 @@ class FlowBlock(nn.Module):
         self.convblock = nn.Sequential(*(_convolution(width, width) for _ in range(8)))
         self.lastconv = nn.ConvTranspose2d(width, 5, 4, 2, 1)
 
-    def forward(self, x: Tensor, flows: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
-        """Flow correction [B, 4, H, W] in pixels and mask correction [B, 1, H, W].
+    def forward(self, x: Tensor, scale: int) -> Tensor:
+        """Corrections [B, 5, H, W]: to both flows, in pixels, and to the mask.
 
         Args:
-            x: [B, C, H, W], frames, time and (after the first block) the mask so far.
-            flows: [B, 4, H, W], the flows so far; None in the first block.
+            x: [B, C, H / scale, W / scale]: frames, time and (after the first block) mask and flows
+                so far.
             scale: the block works at 1/scale of the resolution.
         """
-        x = rescale(x, 1 / scale)
-        if flows is not None:
-            x = torch.cat((x, rescale_flow(flows, 1 / scale)), dim=1)
         features = self.conv0(x)
-        out = rescale(self.lastconv(self.convblock(features) + features), 2 * scale)
-        return out[:, :4] * (2 * scale), out[:, 4:]
+        out = self.lastconv(self.convblock(features) + features)
+        # Multiplied before it is enlarged: the same numbers, as scales are powers of two.
+        out[:, :4] *= 2 * scale
+        return rescale(out, 2 * scale)
 
 
 class _TwoConvolutions(nn.Module):
@@ -153,64 +159,51 @@ class RIFE(nn.Module):
         Returns:
             [B, 3, H, W].
         """
-        flows, mask, reach = self._first_blocks(first, second, time, 1.0)
-        frame = self._finish(first, second, time, flows, mask, refine, 1.0)
+        found, reach = self._first_blocks(first, second, time, 1)
         # The published code asks this once for a batch. Here every pair is asked, and all pairs run
         # where one needs it, so that a result never depends on the company it travels in.
         far = reach > LARGE_MOTION
-        if far.any():
-            flows, mask, _ = self._first_blocks(first, second, time, 2.0)
-            redone = self._finish(first, second, time, flows, mask, refine, 2.0)
-            frame = torch.where(far[:, None, None, None], redone, frame)
+        if not far.any():
+            return self._finish(first, second, time, found, refine, 1)
+        redone, _ = self._first_blocks(first, second, time, 2)
+        frame = self._finish(first, second, time, redone, refine, 2)
+        if not far.all():
+            small = self._finish(first, second, time, found, refine, 1)
+            frame = torch.where(far[:, None, None, None], frame, small)
         return frame
 
     def _first_blocks(
-        self, first: Tensor, second: Tensor, time: float, factor: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, first: Tensor, second: Tensor, time: float, factor: int
+    ) -> tuple[Tensor, Tensor]:
         """Flows and mask after two blocks; how far (pixels, [B]) the second moved both flows."""
-        moment = torch.full_like(first[:, :1], time)
-        flows, mask = self.block0(
-            torch.cat((first, second, moment), dim=1), None, SCALES[0] * factor
+        scale = SCALES[0] * factor
+        found = self.block0(
+            _shrunk((middles(first, scale), middles(second, scale)), time, scale), scale
         )
-        delta, delta_mask = self._look(
-            self.block1, first, second, time, flows, mask, SCALES[1] * factor
-        )
-        reach = torch.stack(
-            (delta[:, :2].abs().amax(dim=(1, 2, 3)), delta[:, 2:].abs().amax(dim=(1, 2, 3)))
-        ).amin(dim=0)
-        return flows + delta, mask + delta_mask, reach
+        correction = self._look(self.block1, first, second, time, found, SCALES[1] * factor)
+        reach = correction[:, :4].abs().reshape(len(first), 2, -1).amax(dim=2).amin(dim=1)
+        return correction.add_(found), reach
 
     @staticmethod
     def _look(
-        block: FlowBlock,
-        first: Tensor,
-        second: Tensor,
-        time: float,
-        flows: Tensor,
-        mask: Tensor,
-        scale: float,
-    ) -> tuple[Tensor, Tensor]:
-        moment = torch.full_like(first[:, :1], time)
-        near = backward_warp(first, flows[:, :2])
-        far = backward_warp(second, flows[:, 2:])
-        delta, delta_mask = block(torch.cat((near, far, moment, mask), dim=1), flows, scale)
-        return delta, delta_mask
+        block: FlowBlock, first: Tensor, second: Tensor, time: float, found: Tensor, scale: int
+    ) -> Tensor:
+        """A block's corrections to the flows and the mask [B, 5, H, W] that were found so far.
+
+        Only what is left at the block's scale is warped.
+        """
+        seen = middles(found, scale)
+        near, far = _warped(first, second, seen, scale)
+        flows = rescale(seen[:, :4], 1 / min(scale, 2)) / scale
+        return block(torch.cat((_shrunk((near, far), time, scale, seen[:, 4:]), flows), 1), scale)  # type: ignore[no-any-return]
 
     def _finish(
-        self,
-        first: Tensor,
-        second: Tensor,
-        time: float,
-        flows: Tensor,
-        mask: Tensor,
-        refine: bool,
-        factor: float,
+        self, first: Tensor, second: Tensor, time: float, found: Tensor, refine: bool, factor: int
     ) -> Tensor:
         for block, scale in ((self.block2, SCALES[2]), (self.block3, SCALES[3])):
-            delta, delta_mask = self._look(block, first, second, time, flows, mask, scale * factor)
-            flows, mask = flows + delta, mask + delta_mask
-        near = backward_warp(first, flows[:, :2])
-        far = backward_warp(second, flows[:, 2:])
+            found = self._look(block, first, second, time, found, scale * factor).add_(found)
+        flows, mask = found[:, :4], found[:, 4:]
+        near, far = _warped(first, second, found)
         share = torch.sigmoid(mask)
         blend: Tensor = near * share + far * (1 - share)
         if not refine:
@@ -221,3 +214,18 @@ class RIFE(nn.Module):
             self.contextnet(second, flows[:, 2:]),
         )
         return (blend + residual * 2 - 1).clamp(0, 1)
+
+
+def _shrunk(
+    frames: tuple[Tensor, Tensor], time: float, scale: int, mask: Tensor | None = None
+) -> Tensor:
+    """Frames, time and mask, given as `middles` of the scale, at 1/scale of the resolution."""
+    parts = (*frames, torch.full_like(frames[0][:, :1], time), mask)
+    x = torch.cat([part for part in parts if part is not None], 1)
+    return rescale(x, 1 / min(scale, 2))
+
+
+def _warped(first: Tensor, second: Tensor, found: Tensor, scale: int = 1) -> tuple[Tensor, Tensor]:
+    """Both frames where the flows found, or their `middles` at a scale, point."""
+    near, far = targets(found[:, :2], scale), targets(found[:, 2:4], scale)
+    return sample(first, near), sample(second, far)

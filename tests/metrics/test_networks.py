@@ -75,11 +75,16 @@ def test_amt_equals_the_reference(golden, label, gain):
 def test_rife_equals_the_reference_also_where_large_motion_doubles_its_scales(
     golden, label, gain, refine
 ):
-    network = with_drawn_weights(RIFE(), label, gain)
-    pair = drawn.textured_pair(label, 128, 128)
+    # In double precision: flows of a hundred pixels make 1e-5 of float32's last bits, which differ
+    # from processor to processor.
+    network = with_drawn_weights(RIFE(), label, gain).double()
+    pair = drawn.textured_pair(label, 128, 128).double()
     middle = network(pair[:1], pair[1:], refine=refine)
     entry = golden[f"{label}-refined" if refine else label]
-    assert relative_error(middle[0, :, ::8, ::8], entry) < RELATIVE
+    assert relative_error(middle[0, :, ::8, ::8], entry) < 1e-9
+    if label == "rife-a":
+        middle = network.float()(pair[:1].float(), pair[1:].float(), refine=refine)
+        assert relative_error(middle[0, :, ::8, ::8], entry) < RELATIVE
 
 
 @torch.no_grad()
@@ -88,8 +93,8 @@ def test_rife_decides_on_large_motion_for_every_pair_alone():
     far = drawn.textured_pair("rife-b", 128, 128)
     still = torch.zeros_like(far)
     reach = network._first_blocks(
-        torch.stack((far[0], still[0])), torch.stack((far[1], still[1])), 0.5, 1.0
-    )[2]
+        torch.stack((far[0], still[0])), torch.stack((far[1], still[1])), 0.5, 1
+    )[1]
     assert (reach > 32).tolist() == [True, False]
     together = network(torch.stack((far[0], still[0])), torch.stack((far[1], still[1])))
     alone = torch.cat((network(far[:1], far[1:]), network(still[:1], still[1:])))
