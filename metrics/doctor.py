@@ -32,6 +32,7 @@ PACKAGES = (
     "open-clip-torch",
     "insightface",
     "timm",
+    "onnx",
     "onnxruntime",
     "opencv-python-headless",
     "av",

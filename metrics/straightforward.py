@@ -7,10 +7,9 @@ as published. Where a network of ours takes a shorter way to the same numbers, t
 here, and a test holds both against each other.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metrics.base import Chunk, Frames, Groups, Metric, ScoringContext, VideoInfo
+from metrics.clock import Clock, Spent
 from metrics.drift import segment_length
 from metrics.errors import MetricError
 from metrics.networks import landmark_graph
@@ -32,29 +32,6 @@ from metrics.score import Scorer
 from metrics.stream import Video
 
 
-@dataclass(frozen=True)
-class Spent:
-    """Seconds."""
-
-    clock: float = 0.0
-    processor: float = 0.0
-    """Of all threads together."""
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.clock + other.clock, self.processor + other.processor)
-
-
-class Clock:
-    """Begins when it is made."""
-
-    def __init__(self) -> None:
-        self._clock, self._processor = time.perf_counter(), time.process_time()
-
-    def spent(self) -> Spent:
-        """Since then."""
-        return Spent(time.perf_counter() - self._clock, time.process_time() - self._processor)
-
-
 class PlainRIFE(RIFE):
     """Every block warps, joins and shrinks whole frames."""
 
@@ -63,29 +40,29 @@ class PlainRIFE(RIFE):
     ) -> Tensor:
         """As `RIFE.forward`, for one pair, without the refinement."""
         assert not refine
-        frame, reach = self._between(first, second, time, 1)
-        return frame if reach <= LARGE_MOTION else self._between(first, second, time, 2)[0]
+        frame = self._between(first, second, time, 1)
+        if frame is None:
+            frame = self._between(first, second, time, 2)
+        assert frame is not None
+        return frame
 
-    def _between(
-        self, first: Tensor, second: Tensor, time: float, factor: int
-    ) -> tuple[Tensor, float]:
+    def _between(self, first: Tensor, second: Tensor, time: float, factor: int) -> Tensor | None:
+        """None where the second block finds that motion is large for these scales."""
         moment = torch.full_like(first[:, :1], time)
         x = torch.cat((first, second, moment), 1)
         flows, mask = _plain_block(self.block0, x, None, SCALES[0] * factor)
-        near, far, reach = first, second, 0.0
         for block, scale in zip((self.block1, self.block2, self.block3), SCALES[1:], strict=True):
-            near, far = (
-                backward_warp(frame, flow)
-                for frame, flow in ((first, flows[:, :2]), (second, flows[:, 2:]))
-            )
+            near, far = backward_warp(first, flows[:, :2]), backward_warp(second, flows[:, 2:])
             x = torch.cat((near, far, moment, mask), 1)
             delta, delta_mask = _plain_block(block, x, flows, scale * factor)
-            if block is self.block1:
-                reach = min(float(delta[:, :2].abs().max()), float(delta[:, 2:].abs().max()))
+            if block is self.block1 and factor == 1:
+                reach = min(delta[:, :2].abs().max(), delta[:, 2:].abs().max())
+                if reach > LARGE_MOTION:
+                    return None
             flows, mask = flows + delta, mask + delta_mask
         near, far = backward_warp(first, flows[:, :2]), backward_warp(second, flows[:, 2:])
         share = torch.sigmoid(mask)
-        return near * share + far * (1 - share), reach
+        return near * share + far * (1 - share)
 
 
 def _plain_block(
@@ -112,10 +89,6 @@ class PlainLandmarkGraph(LandmarkGraph):
     ) -> Tensor:
         channels = images.shape[-1]
         return _plain_convolution(options, 4, images, weight.permute(3, 0, 1, 2), bias, channels)
-
-    @staticmethod
-    def _prelu(options: Record, values: Tensor, slope: Tensor) -> Tensor:
-        return torch.where(values > 0, values, values * slope)
 
 
 def _plain_convolution(

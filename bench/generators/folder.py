@@ -16,8 +16,7 @@ from bench.errors import UserError
 from bench.prompts import Prompt, reference
 from bench.study import SAFE, Cell, CellError, CellRecord, Key, Study
 from bench.video import sha256
-
-SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
+from metrics.jobs import SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from bench.pocket.train_autoencoder import held_out_psnr
 from bench.pocket.train_transformer import (
     HELD_OUT_CLIPS,
     even_levels,
+    held_out_layouts,
     held_out_losses,
     restore,
     trained_levels,
@@ -110,29 +111,57 @@ def first_frame(scene: Scene) -> Frames:
 def memory_gate(checkpoint: Path, batches: int = 8) -> dict[str, Any]:
     """Held-out loss of each context order, and its relative rise without a level's content.
 
-    `trained` has the noise levels that training draws: it is training's own objective on clips that
-    were held out. `even` has levels spread evenly: more than half of that loss is of low noise,
-    where a target shows itself and what is left cannot be known. Rises are means over batches with
-    95 % intervals. Examples have at least two sections of history: zeroing what is zero anyway says
-    nothing.
+    `trained` has the noise levels that training draws, `even` has levels spread evenly: more than
+    half of that loss is of low noise, where a target shows itself and what is left cannot be known.
+    `all` stands for every example of the four orders together. Examples have at least two sections
+    of history: zeroing what is zero anyway says nothing.
     """
     model = restore(checkpoint)
     store = LatentStore(checkpoint, HELD_OUT_CLIPS, TransformerRecipe().latents, HELD_OUT)
     found: dict[str, Any] = {}
     for name, levels in (("trained", trained_levels), ("even", even_levels)):
-        found[name] = {}
+        losses: dict[str, dict[int, Losses]] = {"all": {kernel: [] for kernel in ZEROED}}
         for order, _ in TransformerRecipe().orders:
-            losses = {
-                kernel: held_out_losses(
+            layouts = held_out_layouts(9, order, batches, store.length, least=2)
+            clips = np.concatenate([layout.clips for layout in layouts])
+            losses[order] = {}
+            for kernel in ZEROED:
+                each = held_out_losses(
                     model, store, order, 9, batches, frozenset({kernel}), least=2, levels=levels
-                ).mean(1)
-                for kernel in (0, 1, 2, 4)  # 0: no level has that kernel, so nothing is zeroed
-            }
-            found[name][order] = {"loss": float(losses[0].mean())} | {
-                f"without_k{kernel}": interval((losses[kernel] / losses[0] - 1).tolist())
-                for kernel in (1, 2, 4)
-            }
+                )
+                losses[order][kernel] = list(
+                    zip(clips.tolist(), each.flatten().tolist(), strict=True)
+                )
+                losses["all"][kernel] += losses[order][kernel]
+        found[name] = {
+            order: {"loss": float(np.mean([loss for _, loss in by[0]]))}
+            | {f"without_k{kernel}": rise(by[kernel], by[0]) for kernel in ZEROED if kernel}
+            for order, by in losses.items()
+        }
     return found
+
+
+Losses = list[tuple[int, float]]
+"""The clip and the loss of each example."""
+
+ZEROED = (0, 1, 2, 4)
+"""Kernels whose content is zeroed; no level has the kernel 0, so nothing is."""
+
+
+def rise(without: Losses, full: Losses) -> tuple[float, float]:
+    """Σ without / Σ full − 1, and half the width of its 95 % interval, by the jackknife over clips.
+
+    Examples of one clip are alike: clips are left out whole.
+    """
+    clips = np.asarray([clip for clip, _ in full])
+    numerator, denominator = (np.asarray([loss for _, loss in x]) for x in (without, full))
+    left_out = [
+        numerator[clips != clip].sum() / denominator[clips != clip].sum()
+        for clip in np.unique(clips)
+    ]
+    n = len(left_out)
+    error = math.sqrt((n - 1) * np.var(left_out))
+    return float(numerator.sum() / denominator.sum() - 1), float(stats.t.ppf(0.975, n - 1) * error)
 
 
 def prediction_error(generator: QuickFramePack, count: int = 32) -> dict[str, Any]:

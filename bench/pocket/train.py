@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from bench.pocket.autoencoder import PocketAutoencoder
 from bench.pocket.history import PackedTransformer
 from bench.pocket.recipe import Recipe, RefineRecipe, TransformerRecipe
 
-PARTS = ("autoencoder", "panes", "transformer", "memory", "decoder", "all")
+PARTS = ("autoencoder", "panes", "transformer", "memory", "decoder")
+"""In the order in which they are trained; fields of the recipe."""
 
 
 class Log:
@@ -81,12 +83,19 @@ def export(model: PackedTransformer, out: Path) -> None:
     save_file(k8, folder / "history_embedder_k8.safetensors")
 
 
-def record(scratch: Path, out: Path) -> None:
-    """Write the recipe, training's log so far and the card to `out`."""
+def record(recipe: Recipe, parts: Sequence[str], scratch: Path, out: Path) -> None:
+    """Write to `out` the recipe of these parts and training's log so far; of a whole model, a card.
+
+    Parts that were trained before keep the recipe they were trained with.
+    """
+    path = out / "training.json"
+    kept = json.loads(path.read_text())["recipe"] if path.exists() else asdict(Recipe())
+    kept |= {part: asdict(getattr(recipe, part)) for part in parts}
     lines = (scratch / "log.jsonl").read_text().splitlines()
-    training = {"recipe": asdict(Recipe()), "log": [json.loads(line) for line in lines]}
-    (out / "training.json").write_text(json.dumps(training, indent=0) + "\n")
-    card.write(out)
+    training = {"recipe": kept, "log": [json.loads(line) for line in lines]}
+    path.write_text(json.dumps(training, indent=0) + "\n")
+    if (out / "transformer").exists():
+        card.write(out)
 
 
 def make_transformer(
@@ -127,30 +136,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scratch", type=Path, default=Path("build/pocket"), help="state, logs")
     parser.add_argument("--out", type=Path, help="checkpoint folder (default: SCRATCH/checkpoint)")
-    parser.add_argument("--part", choices=PARTS, default="all")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="all")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--steps", type=int, help="steps of the part (default: the recipe's)")
     parser.add_argument("--decay", type=int, help="steps of its final decay")
     parser.add_argument("--stop-after", type=int, help="stop the transformer at this step")
     arguments = parser.parse_args()
-    recipe = Recipe()
     changes = {k: v for k in ("steps", "decay") if (v := getattr(arguments, k)) is not None}
-    arguments.scratch.mkdir(parents=True, exist_ok=True)
-    out = arguments.out or arguments.scratch / "checkpoint"
-    if arguments.part in ("autoencoder", "all"):
-        changed = replace(recipe, autoencoder=replace(recipe.autoencoder, **changes))
-        make_autoencoder(changed, arguments.scratch, out, arguments.device)
-    if arguments.part in ("panes", "all"):
-        refine(replace(recipe.panes, **changes), arguments.scratch, out, arguments.device)
-    for part in ("transformer", "memory"):
-        if arguments.part in (part, "all"):
-            full = replace(recipe, **{part: replace(getattr(recipe, part), **changes)})
-            stop_after = arguments.stop_after
-            make_transformer(full, part, arguments.scratch, out, arguments.device, stop_after)
-    if arguments.part in ("decoder", "all"):
-        refine(replace(recipe.decoder, **changes), arguments.scratch, out, arguments.device)
-    if (out / "transformer").exists():
-        record(arguments.scratch, out)
+    parts = PARTS if arguments.part == "all" else (arguments.part,)
+    recipe = Recipe()
+    recipe = replace(recipe, **{p: replace(getattr(recipe, p), **changes) for p in parts})
+    scratch, device = arguments.scratch, arguments.device
+    scratch.mkdir(parents=True, exist_ok=True)
+    out = arguments.out or scratch / "checkpoint"
+    for part in parts:
+        if part == "autoencoder":
+            make_autoencoder(recipe, scratch, out, device)
+        elif part in ("panes", "decoder"):
+            refine(getattr(recipe, part), scratch, out, device)
+        else:
+            make_transformer(recipe, part, scratch, out, device, arguments.stop_after)
+        record(recipe, (part,), scratch, out)
 
 
 if __name__ == "__main__":

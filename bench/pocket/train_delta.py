@@ -39,7 +39,7 @@ from bench.pocket.latents import HELD_OUT, TRAINING, LatentStore
 from bench.pocket.layouts import Layout
 from bench.pocket.low_rank import adapt, tensors
 from bench.pocket.recipe import TransformerRecipe, rate
-from bench.pocket.train_transformer import restore
+from bench.pocket.train_transformer import drawn_levels, even_levels, restore
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -199,7 +199,7 @@ class Trainer:
             for _ in range(max(r.held_out // r.batch, 1)):
                 layout = draw(rng, self.delta, r.batch, r.held_out, r.latents, r.section)
                 self.held.fill(layout.clips)
-                sigma = torch.linspace(0.02, 0.98, len(layout.clips))
+                sigma = even_levels(len(layout.clips))
                 found.append(self.loss(self.held, layout, sigma, generator))
         return float(torch.cat(found).mean())
 
@@ -208,9 +208,8 @@ class Trainer:
         layout = self.layout(number)
         self.store.fill(layout.clips)
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
-        own = TransformerRecipe()
         normal = torch.randn(len(layout.clips), generator=generator)
-        sigma = torch.sigmoid(own.sigma_mean + own.sigma_spread * normal)
+        sigma = drawn_levels(TransformerRecipe(), normal)
         return self.loss(self.store, layout, sigma, generator).mean()
 
 

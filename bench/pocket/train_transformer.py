@@ -84,16 +84,20 @@ def held_out_layouts(
     ]
 
 
+def drawn_levels(recipe: TransformerRecipe, normal: Tensor) -> Tensor:
+    """σ = sigmoid(mean + spread · normal), as training draws them of standard normal numbers."""
+    return torch.sigmoid(recipe.sigma_mean + recipe.sigma_spread * normal)
+
+
 def even_levels(count: int) -> Tensor:
     """Noise levels spread evenly over 0.02..0.98, [count]."""
     return torch.linspace(0.02, 0.98, count)
 
 
 def trained_levels(count: int) -> Tensor:
-    """Noise levels as training draws them, [count]: even quantiles of sigmoid(N(mean, spread))."""
-    recipe = TransformerRecipe()
+    """Noise levels as training draws them, [count]: even quantiles of their distribution."""
     normal = torch.special.ndtri((torch.arange(count) + 0.5) / count)
-    return torch.sigmoid(recipe.sigma_mean + recipe.sigma_spread * normal)
+    return drawn_levels(TransformerRecipe(), normal)
 
 
 def held_out_losses(
@@ -214,7 +218,7 @@ def train(
         store.fill(layout.clips)
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         normal = torch.randn(len(layout.clips), generator=generator)
-        sigma = torch.sigmoid(recipe.sigma_mean + recipe.sigma_spread * normal)
+        sigma = drawn_levels(recipe, normal)
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * rate(step, steps, recipe.warmup, decay)

@@ -27,15 +27,13 @@ def targets(flow: Tensor, scale: int = 1) -> Tensor:
     """
     kept = max(1, scale // 2)  # pixels of the field for each of `flow`
     height, width = (kept * side for side in flow.shape[-2:])
-    reach = flow.new_tensor([(width - 1) / 2, (height - 1) / 2])
     columns, rows = (
         middles(torch.linspace(-1, 1, side, device=flow.device, dtype=flow.dtype), scale, (-1,))
         for side in (width, height)
     )
-    places = flow / reach.view(2, 1, 1)
-    places[:, 0] += columns
-    places[:, 1] += rows.unsqueeze(-1)
-    return places
+    x = columns + flow[:, 0] / ((width - 1) / 2)
+    y = rows.unsqueeze(-1) + flow[:, 1] / ((height - 1) / 2)
+    return torch.stack((x, y), dim=1)
 
 
 def sample(image: Tensor, places: Tensor) -> Tensor:

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from metrics import registry
+from metrics.networks.landmark_graph import LandmarkGraph
 from metrics.networks.rife import LARGE_MOTION, RIFE
-from metrics.straightforward import PlainRIFE, plain_networks
+from metrics.networks.yunet import YuNet
+from metrics.straightforward import PlainLandmarkGraph, PlainRIFE, PlainYuNet, plain_networks
 from metrics.stream import Video
 
 
@@ -52,9 +54,14 @@ def test_rife_gives_the_bits_of_the_plain_network_whether_motion_is_small_or_lar
     assert torch.equal(network(*pair), plain(*pair))
 
 
+def test_the_rife_back_end_gets_the_plain_network(both):
+    ours, theirs = (metric.network for metric in both("rife"))
+    assert (type(ours), type(theirs)) == (RIFE, PlainRIFE)
+
+
 def test_yunet_finds_the_faces_that_opencv_finds(both, frames):
     ours, theirs = (metric.detector for metric in both("mobilefacenet"))
-    assert type(ours._network) is not type(theirs._network)
+    assert (type(ours._network), type(theirs._network)) == (YuNet, PlainYuNet)
     for frame in frames:
         expected = theirs(frame)
         assert len(expected) == 1
@@ -82,6 +89,7 @@ def test_the_landmark_models_answer_as_the_plain_ones(both):
     ours, theirs = (metric.models for metric in both("blaze-landmarks"))
     generator = torch.Generator().manual_seed(0)
     for part, model in ours.items():
+        assert (type(model), type(theirs[part])) == (LandmarkGraph, PlainLandmarkGraph)
         images = torch.rand(2, *model.input_size, 3, generator=generator)
         for found, expected in zip(model(images), theirs[part](images), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)

@@ -1,6 +1,7 @@
 """Training the pocket model: reproducible, resumable, and equal to diffusers' forward."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from bench.pocket import CHECKPOINT, components, layouts, train_autoencoder, train_transformer
+from bench.pocket import (
+    CHECKPOINT,
+    components,
+    layouts,
+    train,
+    train_autoencoder,
+    train_transformer,
+)
 from bench.pocket.autoencoder import PocketAutoencoder
 from bench.pocket.history import Context, PackedTransformer
 from bench.pocket.latents import HELD_OUT, LatentStore
-from bench.pocket.recipe import AutoencoderRecipe, TransformerRecipe, rate
+from bench.pocket.recipe import AutoencoderRecipe, Recipe, TransformerRecipe, rate
 
 SMALL_AE = AutoencoderRecipe(clips=4, batch=2, steps=6, decay=3, warmup=2)
 SMALL = TransformerRecipe(
@@ -124,7 +132,7 @@ def test_held_out_noise_levels_are_those_that_training_draws() -> None:
 @pytest.mark.parametrize("order", ["vanilla", "inverted"])
 def test_the_shipped_model_uses_its_memory(order: str) -> None:
     model = train_transformer.restore(CHECKPOINT)
-    store = LatentStore(CHECKPOINT, train_transformer.HELD_OUT_CLIPS, 46, HELD_OUT)
+    store = LatentStore(CHECKPOINT, train_transformer.HELD_OUT_CLIPS, TransformerRecipe().latents, HELD_OUT)
     full, *zeroed = (
         train_transformer.held_out_losses(
             model, store, order, 9, 1, frozenset({kernel}),
@@ -155,6 +163,18 @@ def test_autoencoder_training_resumes_with_the_same_losses(tmp_path: Path) -> No
     train_autoencoder.train(SMALL_AE, tmp_path / "b", log=parts.append, stop_after=2, fast=False)
     train_autoencoder.train(SMALL_AE, tmp_path / "b", log=parts.append, stop_after=4, fast=False)
     assert losses(whole) == pytest.approx(losses(parts), rel=1e-4)
+
+
+def test_a_checkpoint_records_the_steps_that_each_part_was_trained_for(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"part": "autoencoder", "step": 7}\n')
+    recipe = Recipe()
+    fewer = replace(recipe, autoencoder=replace(recipe.autoencoder, steps=7))
+    train.record(fewer, ("autoencoder",), tmp_path, tmp_path)
+    train.record(recipe, ("decoder",), tmp_path, tmp_path)
+    training = json.loads((tmp_path / "training.json").read_text())
+    assert training["recipe"]["autoencoder"]["steps"] == 7
+    assert training["recipe"]["decoder"]["steps"] == recipe.decoder.steps
+    assert training["log"] == [{"part": "autoencoder", "step": 7}]
 
 
 def test_transformer_training_resumes_with_the_same_losses(
