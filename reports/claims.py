@@ -195,7 +195,8 @@ def bounded(asked: Asked) -> list[Question]:
     names = ("tokens_per_section", "section_seconds")
     made = [analysis.cells[name].tolist() for name in names]
     for entrant in asked.plain:
-        if entrant.tail == "ta":
+        # Of videos that were brought along no section, so no packed history, is known.
+        if entrant.tail == "ta" or not entrant.section:
             continue
         held = sum(int(frames) for frames in re.findall(r"f(\d+)k", entrant.packing))
         full = -(-held // entrant.section)

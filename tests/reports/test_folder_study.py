@@ -1,0 +1,43 @@
+"""Videos that were brought along, in folders of any name, get a whole report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ablations.chosen import variants
+from bench.stages import generate, score
+from bench.video import write_video
+from reports.report import Written, write
+from tests.test_presets import composed
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Two models × two prompts, made elsewhere, scored; the names are none of the paper's."""
+    root = tmp_path_factory.mktemp("brought")
+    chance = np.random.default_rng(0)
+    for model in ("modelA", "modelB"):
+        (root / "videos" / model).mkdir(parents=True)
+        for prompt in ("cat", "dog"):
+            frames = chance.integers(0, 255, (24, 48, 64, 3), dtype=np.uint8)
+            write_video(root / "videos" / model / f"{prompt}.mp4", frames, 12, preset="ultrafast")
+    cfg = composed(
+        "generator=folder",
+        f"generator.path={root / 'videos'}",
+        "prompts=file",
+        f"study={root / 'study'}",
+        "metrics.backends=[classical,grid-departure]",
+        "metrics.unavailable={}",
+    )
+    assert generate.run(cfg, variants(cfg)) == 0
+    assert score.run(cfg) == 0
+    return write([root / "study"], filmstrips=1)
+
+
+def test_a_report_of_brought_videos_is_whole(brought: Written) -> None:
+    page = brought.page.read_text("utf-8")
+    assert "modelA" in page and "modelB" in page
+    assert [entrant.made for entrant in brought.analysis.variants] == [2, 2]
