@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from ablations.chosen import variants
 from bench.stages import generate, score
+from bench.study import Study
 from bench.video import write_video
 from reports.report import Written, write
 from tests.test_presets import composed
@@ -41,3 +44,16 @@ def test_a_report_of_brought_videos_is_whole(brought: Written) -> None:
     page = brought.page.read_text("utf-8")
     assert "modelA" in page and "modelB" in page
     assert [entrant.made for entrant in brought.analysis.variants] == [2, 2]
+
+
+def test_the_recipe_of_brought_videos_takes_them_over_again(
+    brought: Written, tmp_path: Path
+) -> None:
+    with initialize_config_dir(str(brought.page.parent), version_base=None):
+        cfg = compose("reproduce", overrides=[f"study={tmp_path / 'again'}"])
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
+    asked = {str(name): value for name, value in values.items()}
+    assert generate.run(asked, variants(asked)) == 0
+    again = {cell.key for cell in Study.open(tmp_path / "again").cells()}
+    assert again == {cell.key for cell in Study.open(brought.page.parent.parent).cells()}
