@@ -80,6 +80,21 @@ def test_of_variants_that_move_as_much_none_is_said_to_move_most_alone(tmp_path:
     assert any("moves most, as do 2 more: Dynamic 100.00" in sentence for sentence in told)
 
 
+@pytest.mark.parametrize(("values", "seeds"), [((0.001, 0.001004), 3), ((0.0, 0.5), 1)])
+def test_equal_as_printed_or_from_single_videos_none_drifts_least(
+    tmp_path: Path, values: tuple[float, float], seeds: int
+) -> None:
+    def rows(record: CellRecord, found: Rows) -> Rows:
+        value = values[record.variant == INVERTED]
+        return [{**row, "value": value} for row in found]
+
+    study = plant(
+        tmp_path / "s", TWO, prompts=1, seeds=seeds, metrics=["clarity"], rows=rows, curves=False
+    )
+    told = list(findings(analyse(reports.load(study.path))))
+    assert not [sentence for sentence in told if "drifts least" in sentence]
+
+
 def test_half_failed_is_counted_and_every_failure_listed(tmp_path: Path) -> None:
     def change(record: CellRecord) -> CellRecord | None:
         if int(record.prompt_id[-1]) % 2:
