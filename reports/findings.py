@@ -9,7 +9,7 @@ import numpy as np
 from reports.analysis import Analysis, Entrant
 from reports.columns import Column
 from reports.tables.evidence import SIGNIFICANT
-from reports.tables.table import Number, text_of
+from reports.tables.table import MINUS, Number, text_of
 
 
 def findings(analysis: Analysis) -> Iterator[str]:
@@ -111,13 +111,15 @@ def _variance(analysis: Analysis) -> Iterator[str]:
         if (column.metric, column.segment) != ("clarity", "drift"):
             continue
         shares = {share.factor: share for share in analysis.variance[column].shares}
-        told = [
-            f"{name} {100 * max(0.0, shares[name].share):.0f} %"
+        # As the table prints them, so that the two agree.
+        told = ", ".join(
+            f"{name} {text_of(100 * shares[name].share, 1)} %"
             for name in ("sampler", "packing", "section", "prompt", "seed", "shared")
-            if name in shares
-        ]
+            if name in shares and np.isfinite(shares[name].share)
+        )
+        below = " (below 0: none)" if MINUS in told else ""
         if len(analysis.variants) > 1 and told:
-            yield f"Of the variance of {column.title} between videos go with: {', '.join(told)}."
+            yield f"Of the variance of {column.title} between videos go with: {told}{below}."
 
 
 def _people(analysis: Analysis) -> Iterator[str]:

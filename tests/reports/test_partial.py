@@ -95,6 +95,33 @@ def test_equal_as_printed_or_from_single_videos_none_drifts_least(
     assert not [sentence for sentence in told if "drifts least" in sentence]
 
 
+def shares_told(analysis: Analysis) -> list[str]:
+    return [sentence for sentence in findings(analysis) if "Of the variance" in sentence]
+
+
+def test_shares_that_were_not_measured_are_not_told_as_none(tmp_path: Path) -> None:
+    def change(record: CellRecord) -> CellRecord | None:
+        """Three videos: as many as there are constants to fit."""
+        here = (record.variant, record.prompt_id)
+        return None if here == (INVERTED, "scene-001") else record
+
+    study = plant(tmp_path / "s", TWO, prompts=2, seeds=1, curves=False, change=change)
+    assert shares_told(analyse(reports.load(study.path))) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_are_told_as_the_table_prints_them(tmp_path: Path, seed: int) -> None:
+    study = plant(tmp_path / "s", TWO, prompts=3, seeds=2, curves=False, seed=seed)
+    analysis = analyse(reports.load(study.path))
+    (told,) = shares_told(analysis)
+    table = all_tables(analysis)["variance"]
+    (row,) = [row for row in table.rows if row.label == "ΔClarity"]
+    for heading, entry in zip(table.headings, row.entries, strict=True):
+        if heading.key in ("sampler", "prompt", "seed"):
+            assert isinstance(entry, Number)
+            assert f"{heading.key} {entry.shown} %" in told
+
+
 def test_half_failed_is_counted_and_every_failure_listed(tmp_path: Path) -> None:
     def change(record: CellRecord) -> CellRecord | None:
         if int(record.prompt_id[-1]) % 2:
