@@ -122,6 +122,19 @@ def test_shares_are_told_as_the_table_prints_them(tmp_path: Path, seed: int) -> 
             assert f"{heading.key} {entry.shown} %" in told
 
 
+def test_why_there_are_no_shares_is_told_once_with_the_metrics_names(tmp_path: Path) -> None:
+    def rows(record: CellRecord, found: Rows) -> Rows:
+        return [row | {"value": 1.0} if row["metric"] == "dynamic" else row for row in found]
+
+    study = plant(tmp_path / "s", TWO, prompts=4, seeds=2, curves=False, rows=rows)
+    table = all_tables(analyse(reports.load(study.path)))["variance"]
+    told = [note for note in table.notes if note.startswith("No share of")]
+    alike = "No share of sampler, packing, section, prompt, seed in Dynamic: all videos score the"
+    assert any(note.startswith(alike) for note in told)
+    assert len(told) == 2
+    assert "packing, section in Clarity, Aesthetic" in told[0]
+
+
 def test_half_failed_is_counted_and_every_failure_listed(tmp_path: Path) -> None:
     def change(record: CellRecord) -> CellRecord | None:
         if int(record.prompt_id[-1]) % 2:
