@@ -70,7 +70,7 @@ class Claim:
         weakest = min(parts, key=lambda part: part.clear)
         shown = f"{weakest.said}: {_shown(weakest)}"
         if (needs := max(part.needs for part in parts)).words:
-            return f"{shown}; {needs.words} would decide it, the effect being what it seems"
+            return f"{shown}; {needs.sentence}"
         return shown
 
 
