@@ -36,7 +36,7 @@ class Column:
     fingerprint: str = ""
     reading: str = ""
     higher_is_better: bool | None = True
-    """None where neither way is better (a signed slope)."""
+    """None where neither way is better (a signed slope, a departure)."""
     scale: float = 100.0
     bounds: tuple[float | None, float | None] = (None, None)
     unit: str = ""
