@@ -113,6 +113,9 @@ def _sizes(analysis: Analysis) -> Iterator[str]:
         yield (
             f"the {named} prompts begin with {prompts} different images: those that share one "
             "count as one prompt in intervals and tests"
+            if prompts > 1
+            else f"the {named} prompts begin with the same image: they count as one prompt in "
+            "intervals and tests"
         )
     if prompts == 1:
         yield "one prompt only: nothing can be said of other prompts, so there are no intervals"

@@ -374,3 +374,11 @@ def test_prompts_that_begin_with_the_same_image_are_one_cluster(tmp_path: Path) 
     assert analysis.estimate(analysis.variants[0], column).prompts == 4
     assert any("8 prompts begin with 4 different images" in note for note in analysis.notes)
     assert any(note.startswith("4 prompts only") for note in analysis.notes)
+
+
+def test_prompts_that_all_begin_with_the_same_image_are_told_as_one(tmp_path: Path) -> None:
+    plant(tmp_path / "s", TWO, prompts=2, curves=False)
+    for path in (tmp_path / "s" / "prompts").glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"origin": "scene"}))
+    analysis = analyse(reports.load(tmp_path / "s"))
+    assert says(analysis, "the 2 prompts begin with the same image: they count as one prompt")
