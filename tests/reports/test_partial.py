@@ -194,6 +194,19 @@ def test_two_fingerprints_of_one_metric_are_told(tmp_path: Path) -> None:
     assert len({c.key for c in analysis.paper}) == len(analysis.paper)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_scoring_again_is_advised_only_where_it_would_help(tmp_path: Path, whole: bool) -> None:
+    def rows(record: CellRecord, found: Rows) -> Rows:
+        other = [row | {"fingerprint": "f" * 16} for row in found] if whole or record.seed else []
+        return [*found, *other]
+
+    study = plant(tmp_path / "s", TWO, prompts=2, metrics=["motion"], curves=False, rows=rows)
+    analysis = analysis_of(study)
+    assert says(analysis, "motion was measured in 2 ways")
+    assert says(analysis, "run stage=score again") is not whole
+    assert says(analysis, "their numbers do not compare") is whole
+
+
 def test_mixed_frame_rates_are_told(tmp_path: Path) -> None:
     def change(record: CellRecord) -> CellRecord | None:
         return record.model_copy(update={"fps": 24.0 if record.seed else 30.0})
