@@ -49,6 +49,23 @@ def test_without_votes_elo_and_rank_are_dashes(tmp_path: Path) -> None:
     assert {row.entries[elo].shown for row in table.rows} == {"–"}  # type: ignore[union-attr]
 
 
+def test_notes_below_a_table_are_about_what_it_shows(tmp_path: Path) -> None:
+    metrics = ["clarity", "change"]
+    plant(tmp_path / "s", TWO, prompts=1, seeds=1, metrics=metrics, curves=False)
+    tables = all_tables(analyse(reports.load(tmp_path / "s")))
+    main, more = tables["samplers"].notes, tables["more_metrics"].notes
+    assert "Measured by: Clarity piqe." in main
+    assert "Measured by: Change planted." in more
+    assert not [note for note in (*main, *more) if "ELO" in note or "Intervals" in note]
+    # With several prompts there are intervals, with votes there is ELO.
+    plant(tmp_path / "t", FOUR, prompts=3, seeds=1, metrics=metrics, curves=False)
+    plant_votes(tmp_path / "t", prompts=3)
+    tables = all_tables(analyse(reports.load(tmp_path / "t")))
+    elo = "ELO and rank: see the table of ratings."
+    assert elo in tables["samplers"].notes and elo not in tables["more_metrics"].notes
+    assert any("Intervals are 95 %" in note for note in tables["more_metrics"].notes)
+
+
 def test_with_one_metric_the_others_are_empty_and_named(tmp_path: Path) -> None:
     study = plant(tmp_path / "s", TWO, prompts=6, seeds=1, curves=False, metrics=["clarity"])
     analysis = analysis_of(study)
