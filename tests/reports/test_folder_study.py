@@ -46,6 +46,11 @@ def test_a_report_of_brought_videos_is_whole(brought: Written) -> None:
     assert [entrant.made for entrant in brought.analysis.variants] == [2, 2]
 
 
+def test_costs_that_nobody_knows_are_left_out(brought: Written) -> None:
+    assert "costs" not in brought.tables
+    assert 'id="cost"' not in brought.page.read_text("utf-8")
+
+
 def test_the_recipe_of_brought_videos_takes_them_over_again(
     brought: Written, tmp_path: Path
 ) -> None:

@@ -70,6 +70,12 @@ def test_every_link_of_the_page_leads_somewhere(report: Written, links: Links) -
             assert (report.page.parent / link).is_file(), link
 
 
+def test_costs_and_the_papers_numbers_have_one_heading_each(html: str) -> None:
+    headings = re.findall(r"<h[23]>(.*?)</h[23]>", html)
+    assert headings.count("Cost") == 1
+    assert sum("numbers" in text for text in headings) == 1
+
+
 def test_no_two_elements_share_an_id(links: Links) -> None:
     assert len(links.ids) == len(set(links.ids))
 
