@@ -231,7 +231,7 @@ def _column(
     better: bool | None = False
     if segment in ("all", "start", "end"):
         better = spec.higher_is_better
-    elif segment in ("drift_signed", "slope"):
+    elif segment in ("drift_signed", "slope") or spec.higher_is_better is None:
         better = None
     unit = "%" if spec.percent else spec.unit
     return Column(

@@ -46,6 +46,13 @@ def test_a_report_of_brought_videos_is_whole(brought: Written) -> None:
     assert [entrant.made for entrant in brought.analysis.variants] == [2, 2]
 
 
+def test_no_reading_of_departure_is_better_either_way(brought: Written) -> None:
+    headings = brought.tables["more_metrics"].headings
+    found = {heading.key: heading.arrow for heading in headings if "departure" in heading.key}
+    assert {"departure", "departure.drift"} <= set(found)
+    assert set(found.values()) == {""}
+
+
 def test_costs_that_nobody_knows_are_left_out(brought: Written) -> None:
     assert "costs" not in brought.tables
     assert 'id="cost"' not in brought.page.read_text("utf-8")
