@@ -57,7 +57,8 @@ class MetricSpec:
     """The heading of a table's column."""
     what: str
     """One sentence: what it measures."""
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
+    """None where neither way is better by itself."""
     percent: bool = True
     """Tables print ×100."""
     bounds: tuple[float, float] = (0.0, 1.0)

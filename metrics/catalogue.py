@@ -66,6 +66,7 @@ _ALL = (
         "departure",
         "Departure",
         "Distance of a frame's layout from the first frame's.",
+        higher_is_better=None,
         percent=False,
         bounds=(0.0, 181.0),
         unit="ΔE",

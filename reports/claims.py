@@ -70,7 +70,7 @@ class Claim:
         weakest = min(parts, key=lambda part: part.clear)
         shown = f"{weakest.said}: {_shown(weakest)}"
         if (needs := max(part.needs for part in parts)).words:
-            return f"{shown}; {needs.words} would decide it, the effect being what it seems"
+            return f"{shown}; {needs.sentence}"
         return shown
 
 
@@ -195,7 +195,8 @@ def bounded(asked: Asked) -> list[Question]:
     names = ("tokens_per_section", "section_seconds")
     made = [analysis.cells[name].tolist() for name in names]
     for entrant in asked.plain:
-        if entrant.tail == "ta":
+        # Of videos that were brought along no section, so no packed history, is known.
+        if entrant.tail == "ta" or not entrant.section:
             continue
         held = sum(int(frames) for frames in re.findall(r"f(\d+)k", entrant.packing))
         full = -(-held // entrant.section)

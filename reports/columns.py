@@ -36,7 +36,7 @@ class Column:
     fingerprint: str = ""
     reading: str = ""
     higher_is_better: bool | None = True
-    """None where neither way is better (a signed slope)."""
+    """None where neither way is better (a signed slope, a departure)."""
     scale: float = 100.0
     bounds: tuple[float | None, float | None] = (None, None)
     unit: str = ""
@@ -231,7 +231,7 @@ def _column(
     better: bool | None = False
     if segment in ("all", "start", "end"):
         better = spec.higher_is_better
-    elif segment in ("drift_signed", "slope"):
+    elif segment in ("drift_signed", "slope") or spec.higher_is_better is None:
         better = None
     unit = "%" if spec.percent else spec.unit
     return Column(

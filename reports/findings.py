@@ -9,7 +9,7 @@ import numpy as np
 from reports.analysis import Analysis, Entrant
 from reports.columns import Column
 from reports.tables.evidence import SIGNIFICANT
-from reports.tables.table import Number
+from reports.tables.table import MINUS, Number, text_of
 
 
 def findings(analysis: Analysis) -> Iterator[str]:
@@ -37,21 +37,33 @@ def _equal(analysis: Analysis) -> Iterator[str]:
             return
 
 
-def _best(analysis: Analysis, column: Column) -> Entrant | None:
-    found = [
-        (analysis.estimate(entrant, column).value, place)
-        for place, entrant in enumerate(analysis.variants)
-    ]
-    found = [(value, place) for value, place in found if np.isfinite(value)]
-    if len(found) < 2:
-        return None
-    pick = max(found) if column.higher_is_better else min(found)
-    return analysis.variants[pick[1]]
+def _best(analysis: Analysis, column: Column) -> list[Entrant]:
+    """The variants that are best in a column as it is printed; none where all print alike.
+
+    A single video speaks for itself and not for its variant: such variants take no part.
+    """
+    found = [(analysis.estimate(entrant, column), entrant) for entrant in analysis.variants]
+    found = [(one, entrant) for one, entrant in found if one.videos > 1 and np.isfinite(one.value)]
+    values = [one.value for one, _ in found]
+    if not values:
+        return []
+    most = _printed(max(values) if column.higher_is_better else min(values), column)
+    best = [entrant for one, entrant in found if _printed(one.value, column) == most]
+    return best if len(best) < len(found) else []
+
+
+def _digits(column: Column) -> int:
+    """Decimals of a column in the tables."""
+    return 2 if column.scale == 100.0 else 3
+
+
+def _printed(value: float, column: Column) -> str:
+    return text_of(value, _digits(column))
 
 
 def _said(analysis: Analysis, entrant: Entrant, column: Column) -> str:
     one = analysis.estimate(entrant, column)
-    number = Number(one.value, one.low, one.high, 2 if column.scale == 100.0 else 3)
+    number = Number(one.value, one.low, one.high, _digits(column))
     return f"{number.shown} {number.interval}".strip()
 
 
@@ -59,9 +71,9 @@ def _drift(analysis: Analysis) -> Iterator[str]:
     columns = [column for column in analysis.scored if column.segment == "drift"]
     best: dict[str, list[Column]] = {}
     for column in columns:
-        entrant = _best(analysis, column)
-        if entrant is not None:
-            best.setdefault(entrant.name, []).append(column)
+        winners = _best(analysis, column)
+        if len(winners) == 1:
+            best.setdefault(winners[0].name, []).append(column)
     for name, won in sorted(best.items(), key=lambda item: -len(item[1])):
         entrant = next(e for e in analysis.variants if e.name == name)
         shown = ", ".join(f"{c.title} {_said(analysis, entrant, c)}" for c in won)
@@ -88,14 +100,10 @@ def _dynamic(analysis: Analysis) -> Iterator[str]:
     for column in analysis.scored:
         if (column.metric, column.segment) == ("dynamic", "all"):
             best = _best(analysis, column)
-            if best is not None:
-                values = np.array([analysis.estimate(e, column).value for e in analysis.variants])
-                most = np.nanmax(values)
-                level = int((values > most - 0.005).sum())  # as tables print them
-                also = f", as do {level - 1} more" if level > 1 else ""
-                if most - np.nanmin(values) > 1e-9:
-                    said = f"{column.title} {_said(analysis, best, column)}"
-                    yield f"{best.name} moves most{also}: {said}."
+            if best:
+                also = f", as do {len(best) - 1} more" if len(best) > 1 else ""
+                said = f"{column.title} {_said(analysis, best[0], column)}"
+                yield f"{best[0].name} moves most{also}: {said}."
 
 
 def _variance(analysis: Analysis) -> Iterator[str]:
@@ -103,13 +111,15 @@ def _variance(analysis: Analysis) -> Iterator[str]:
         if (column.metric, column.segment) != ("clarity", "drift"):
             continue
         shares = {share.factor: share for share in analysis.variance[column].shares}
-        told = [
-            f"{name} {100 * max(0.0, shares[name].share):.0f} %"
+        # As the table prints them, so that the two agree.
+        told = ", ".join(
+            f"{name} {text_of(100 * shares[name].share, 1)} %"
             for name in ("sampler", "packing", "section", "prompt", "seed", "shared")
-            if name in shares
-        ]
+            if name in shares and np.isfinite(shares[name].share)
+        )
+        below = " (below 0: none)" if MINUS in told else ""
         if len(analysis.variants) > 1 and told:
-            yield f"Of the variance of {column.title} between videos go with: {', '.join(told)}."
+            yield f"Of the variance of {column.title} between videos go with: {told}{below}."
 
 
 def _people(analysis: Analysis) -> Iterator[str]:

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from reports.analysis import Analysis
     from reports.columns import Column
+
+
+Mask = NDArray[np.bool_]
 
 
 def notes(analysis: Analysis) -> Iterator[str]:
@@ -71,21 +75,24 @@ def _reasons(analysis: Analysis, column: Column) -> dict[str, int]:
 
 
 def _fingerprints(analysis: Analysis) -> Iterator[str]:
-    found: dict[str, dict[tuple[str, str], int]] = {}
+    found: dict[str, dict[tuple[str, str], Mask]] = {}
     for column in analysis.scored:
         if column.segment == "all":
             kinds = found.setdefault(column.metric, {})
-            count = int(np.isfinite(analysis.measured.of(column)).sum())
-            kinds[column.backend, column.fingerprint] = count
+            has = np.isfinite(analysis.measured.of(column))
+            kinds[column.backend, column.fingerprint] = has
     for metric, kinds in found.items():
         if len(kinds) > 1:
             said = ", ".join(
-                f"{backend} {fingerprint[:8]} on {count} videos"
-                for (backend, fingerprint), count in kinds.items()
+                f"{backend} {fingerprint[:8]} on {_videos(int(has.sum()))}"
+                for (backend, fingerprint), has in kinds.items()
             )
-            yield (
-                f"{metric} was measured in {len(kinds)} ways ({said}): one column each, "
-                "never mixed; run stage=score again for one of them on all videos"
+            anywhere = np.logical_or.reduce(list(kinds.values()))
+            whole = all((has == anywhere).all() for has in kinds.values())
+            yield f"{metric} was measured in {len(kinds)} ways ({said}): one column each, " + (
+                "never mixed, as their numbers do not compare"
+                if whole
+                else "never mixed; run stage=score again for one of them on all videos"
             )
 
 
@@ -113,6 +120,9 @@ def _sizes(analysis: Analysis) -> Iterator[str]:
         yield (
             f"the {named} prompts begin with {prompts} different images: those that share one "
             "count as one prompt in intervals and tests"
+            if prompts > 1
+            else f"the {named} prompts begin with the same image: they count as one prompt in "
+            "intervals and tests"
         )
     if prompts == 1:
         yield "one prompt only: nothing can be said of other prompts, so there are no intervals"

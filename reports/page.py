@@ -134,6 +134,7 @@ def write_page(
         "filmstrips": not films,
         "videos": theatre is None,
         "claims": not claims,
+        "cost": "costs" not in tables,
     }
     text = environment.get_template("index.html.j2").render(
         title=title,
@@ -147,10 +148,10 @@ def write_page(
         notes=analysis.notes,
         results=[tables[name] for name in RESULTS if name in tables],
         statistics=[tables[name] for name in STATISTICS if name in tables],
-        costs=[tables["costs"]],
+        costs=tables.get("costs"),
         counting=[tables[name] for name in COUNTING if name in tables],
         failures="failures" in tables,
-        reference=[tables["reference"]],
+        reference=tables["reference"],
         claims=claims,
         notes_of=notes_of,
         meanings=meanings,

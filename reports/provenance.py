@@ -142,7 +142,8 @@ def write_recipe(analysis: Analysis, study: Path, out: Path) -> Path | None:
     """Write OUT/reproduce.yaml: the configuration that asks for the same cells again.
 
     It is the study's stored configuration with all variants, prompts and seeds that were asked for
-    since. None where the study stores no configuration.
+    since. Videos that were brought along (generator=folder) name no variants: their folders do.
+    None where the study stores no configuration.
     """
     stored = yaml.safe_load((study / "study.yaml").read_text("utf-8"))
     configuration = stored.get("configuration") or {}
@@ -150,7 +151,8 @@ def write_recipe(analysis: Analysis, study: Path, out: Path) -> Path | None:
         return None
     cells = analysis.cells
     names = dict.fromkeys(str(name).split(" @ ")[0] for name in cells["variant"])
-    recipe = {**portable(configuration), "variant": list(names)}
+    brought = configuration.get("generator", {}).get("kind") == "folder"
+    recipe = {**portable(configuration), "variant": None if brought else list(names)}
     recipe["seeds"] = sorted({int(seed) for seed in cells["seed"]})
     later = [one.configuration for one in Study.open(study).commands if one.configuration]
     if later:  # of a study that grew, the prompts that were asked for last, and those before them

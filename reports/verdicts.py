@@ -40,10 +40,21 @@ def _quantile(probability: float, freedom: float) -> float:
 
 
 class Needs(NamedTuple):
-    """How many videos (or votes) would decide, as a number and in words."""
+    """How many videos (or votes) would decide, as a number and in words.
+
+    `floor` is True where that is not known: the words then say what is needed for any interval.
+    """
 
     number: float
     words: str
+    floor: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The words with what they are about."""
+        if self.floor:
+            return f"needs {self.words} before anything can be said"
+        return f"{self.words} would decide it, the effect being what it seems"
 
 
 @dataclass(frozen=True)
@@ -140,7 +151,7 @@ def _needs(effect: Effect, bound: float, alpha: float) -> Needs:
     gap = abs(effect.value - bound)
     if not np.isfinite(effect.error):
         words = "at least two prompts" if effect.of == "videos" else "votes of two raters or more"
-        return Needs(np.inf, words)
+        return Needs(np.inf, words, floor=True)
     if effect.error == 0 or gap == 0:
         return Needs(np.inf, "")
     if effect.of == "votes":

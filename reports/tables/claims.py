@@ -45,8 +45,14 @@ def _entries(part: Part) -> tuple[Entry, ...]:
         part.unit,
         part.verdict + (" (told only)" if part.optional else ""),
         Number(float(part.counted), digits=0),
-        part.needs.words if part.rests_on else f"lacking: {part.lacking}",
+        _needed(part),
     )
+
+
+def _needed(part: Part) -> str:
+    if part.rests_on is None:
+        return f"lacking: {part.lacking}"
+    return part.needs.sentence if part.needs.floor else part.needs.words
 
 
 def _parts(found: tuple[Claim, ...]) -> Table:

@@ -21,9 +21,12 @@ HEADINGS = (
 )
 
 
-def costs(analysis: Analysis) -> Table:
-    """The cost table, one row a variant."""
+def costs(analysis: Analysis) -> Table | None:
+    """The cost table, one row a variant; None where nothing is known (videos made elsewhere)."""
     rows = tuple(Row(entrant.name, _entries(analysis, entrant)) for entrant in analysis.variants)
+    entries = [entry for row in rows for entry in row.entries]
+    if not any(isinstance(entry, Number) and np.isfinite(entry.value) for entry in entries):
+        return None
     done = analysis.cells[analysis.cells["state"] == "done"]
     devices = sorted({f"{d} ({t})" if t else str(d) for d, t in _pairs(done) if d})
     notes = [

@@ -118,7 +118,8 @@ def variance(analysis: Analysis) -> Table | None:
     notes = [
         "Percent of the variance between videos. Sampler counts +D as a sampler of its own. "
         "Shared goes with several factors that the sweep did not vary apart. Rest is variant × "
-        "prompt and chance. Intervals resample prompts.",
+        "prompt and chance. What chance alone would give is taken off, so a share may fall below "
+        "0: none. Intervals resample prompts.",
     ]
     for column in analysis.scored:
         found = analysis.variance[column]
@@ -138,10 +139,7 @@ def variance(analysis: Analysis) -> Table | None:
             )
             if note not in notes:
                 notes.append(note)
-        for factor, reason in found.missing.items():
-            note = f"No share of {factor}: {reason}."
-            if note not in notes:
-                notes.append(note)
+    notes += _missing_shares(analysis)
     headings = tuple(Heading(factor, FACTOR_TITLES[factor]) for factor in FACTORS)
     return Table(
         "variance",
@@ -151,6 +149,21 @@ def variance(analysis: Analysis) -> Table | None:
         (Block("", tuple(rows)),),
         tuple(notes),
     )
+
+
+def _missing_shares(analysis: Analysis) -> list[str]:
+    """Which factors have no share, and why: one sentence for all metrics alike in that."""
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for column in analysis.scored:
+        missing = analysis.variance[column].missing
+        for reason in dict.fromkeys(missing.values()):
+            factors = tuple(factor for factor, why in missing.items() if why == reason)
+            found.setdefault((reason, factors), []).append(column.title)
+    return [
+        f"No share of {', '.join(factors)} in "
+        f"{'any metric' if len(titles) == len(analysis.scored) else ', '.join(titles)}: {reason}."
+        for (reason, factors), titles in found.items()
+    ]
 
 
 def means(analysis: Analysis, column: Column) -> Floats:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 
 from ablations.tables import method_of
 from reports.analysis import Analysis, Entrant
-from reports.columns import Column, other_columns
+from reports.columns import Column, other_columns, spec_of
 from reports.tables.evidence import PARTED
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table, ranked
 
 MADE = Heading("made", "Videos", numeric=False)
 HUMAN = (Heading("elo", "ELO", "higher"), Heading("rank", "Rank", "lower"))
 
-INTERVALS = "Intervals are 95 %, clustered by prompt. ELO and rank: see the table of ratings."
+INTERVALS = "Intervals are 95 %, clustered by prompt."
 
 
 def heading(column: Column) -> Heading:
@@ -77,16 +78,9 @@ def by_sampler(analysis: Analysis) -> Table:
         Block(block.title, tuple(row(analysis, entrant, analysis.paper) for entrant in group))
         for block, group in groupby(analysis.variants, key=lambda entrant: entrant.block)
     ]
-    return ranked(
-        Table(
-            "samplers",
-            "Variants by sampling approach",
-            "Variant",
-            headings(analysis.paper),
-            tuple(blocks),
-            _notes(analysis),
-        )
-    )
+    columns = headings(analysis.paper)
+    table = Table("samplers", "Variants by sampling approach", "Variant", columns, tuple(blocks))
+    return ranked(_noted(analysis, table, analysis.scored))
 
 
 def by_packing(analysis: Analysis) -> Table | None:
@@ -105,16 +99,9 @@ def by_packing(analysis: Analysis) -> Table | None:
         )
         for packing in packings
     ]
-    return ranked(
-        Table(
-            "packings",
-            "Variants by packing",
-            "Variant",
-            headings(analysis.paper),
-            tuple(blocks),
-            _notes(analysis),
-        )
-    )
+    columns = headings(analysis.paper)
+    table = Table("packings", "Variants by packing", "Variant", columns, tuple(blocks))
+    return ranked(_noted(analysis, table, analysis.scored))
 
 
 def alternatives(analysis: Analysis) -> Table | None:
@@ -132,16 +119,9 @@ def alternatives(analysis: Analysis) -> Table | None:
     if packed:
         rows = tuple(row(analysis, entrant, analysis.paper) for entrant in packed)
         blocks.append(Block("FramePack", rows))
-    return ranked(
-        Table(
-            "alternatives",
-            "Alternative methods",
-            "Method",
-            headings(analysis.paper),
-            tuple(blocks),
-            _notes(analysis),
-        )
-    )
+    columns = headings(analysis.paper)
+    table = Table("alternatives", "Alternative methods", "Method", columns, tuple(blocks))
+    return ranked(_noted(analysis, table, analysis.scored))
 
 
 def others(analysis: Analysis) -> Table | None:
@@ -150,34 +130,39 @@ def others(analysis: Analysis) -> Table | None:
     if not columns:
         return None
     rows = tuple(row(analysis, entrant, columns, votes=False) for entrant in analysis.variants)
-    return ranked(
-        Table(
-            "more_metrics",
-            "Further metrics and drift measures",
-            "Variant",
-            headings(columns, votes=False),
-            (Block("", rows),),
-            ("Δ± is end minus start, with its sign; slopes are per second.", *_notes(analysis)),
-        )
+    table = Table(
+        "more_metrics",
+        "Further metrics and drift measures",
+        "Variant",
+        headings(columns, votes=False),
+        (Block("", rows),),
+        ("Δ± is end minus start, with its sign; slopes are per second.",),
     )
+    return ranked(_noted(analysis, table, columns))
 
 
 def _has(analysis: Analysis, column: Column) -> bool:
     return bool(np.isfinite(analysis.measured.of(column)).any())
 
 
-def _notes(analysis: Analysis) -> tuple[str, ...]:
+def _noted(analysis: Analysis, table: Table, columns: Sequence[Column]) -> Table:
+    """The table with notes on what it shows: its scales, intervals, votes and these columns."""
     notes = [
+        *table.notes,
         "Percent scale; Δ is |start − end| over the first and last 15 % of each video, averaged "
         "over videos.",
-        INTERVALS,
     ]
-    if analysis.human is not None and analysis.human.parted:
-        notes.append(PARTED)
-    backends = {c.title: c.backend for c in analysis.scored if c.segment == "all"}
-    if backends:
-        notes.append("Measured by: " + ", ".join(f"{t} {b}" for t, b in backends.items()) + ".")
-    readings = {c.reading for c in analysis.scored if c.segment == "drift"} - {""}
+    if table.has_intervals:
+        notes.append(INTERVALS)
+    if analysis.human is not None and set(HUMAN) <= set(table.headings):
+        notes.append("ELO and rank: see the table of ratings.")
+        if analysis.human.parted:
+            notes.append(PARTED)
+    # A metric's drift and slope are measured as it is: each is named once.
+    judges = dict.fromkeys(f"{spec_of(c.metric).title} {c.backend}" for c in columns)
+    if judges:
+        notes.append(f"Measured by: {', '.join(judges)}.")
+    readings = {c.reading for c in columns if c.segment == "drift"} - {""}
     if len(readings) == 1:
         how = {
             "exact": "as if each end had been a video of its own",
@@ -185,4 +170,4 @@ def _notes(analysis: Analysis) -> tuple[str, ...]:
         }
         (reading,) = readings
         notes.append(f"Ends are read {how.get(reading, reading)}.")
-    return tuple(notes)
+    return replace(table, notes=tuple(notes))

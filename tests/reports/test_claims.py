@@ -220,6 +220,13 @@ def test_an_undecided_claim_says_how_many_videos_would_decide() -> None:
     assert "votes would decide it" in votes.because
 
 
+def test_where_only_a_floor_is_known_it_is_not_said_to_decide() -> None:
+    weak = claims(analysis_of(kinds(), 0, prompts=1))[1]
+    assert weak.verdict == UNDECIDED
+    assert weak.because.endswith("needs at least two prompts before anything can be said")
+    assert "would decide" not in weak.because
+
+
 # Verdicts
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from bench.errors import UserError
 from reports.plots.style import HATCHES, LINES, MARKERS, PALETTE, look
@@ -65,6 +68,12 @@ def test_every_link_of_the_page_leads_somewhere(report: Written, links: Links) -
             assert link[1:] in links.ids, link
         elif not link.startswith("data:"):
             assert (report.page.parent / link).is_file(), link
+
+
+def test_costs_and_the_papers_numbers_have_one_heading_each(html: str) -> None:
+    headings = re.findall(r"<h[23]>(.*?)</h[23]>", html)
+    assert headings.count("Cost") == 1
+    assert sum("numbers" in text for text in headings) == 1
 
 
 def test_no_two_elements_share_an_id(links: Links) -> None:
@@ -250,6 +259,29 @@ def test_the_page_is_quiet_and_fits(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(252, 252, 250)" if scheme == "light" else "rgb(20, 20, 23)")
+    page.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_is_cut_shows_it_at_the_edge(
+    browser: Browser, report: Written, scheme: Any
+) -> None:
+    size = {"width": 390, "height": 900}
+    page, _, _ = opened(browser, report, viewport=size, color_scheme=scheme)
+    box = page.locator("#table-samplers .scroll")
+
+    def shade() -> int:
+        """How far the right edge is from the paper, at the first row's height."""
+        image = Image.open(io.BytesIO(box.screenshot())).convert("L")
+        inner = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        paper = int(inner.removeprefix("rgb(").split(",")[0])
+        column = [image.getpixel((image.width - 2, y)) for y in range(40, image.height - 4)]
+        return abs(int(np.median(column)) - paper)
+
+    assert shade() > 30
+    box.evaluate("box => { box.scrollLeft = box.scrollWidth }")
+    assert shade() < 5
     page.close()
 
 

@@ -49,6 +49,23 @@ def test_without_votes_elo_and_rank_are_dashes(tmp_path: Path) -> None:
     assert {row.entries[elo].shown for row in table.rows} == {"–"}  # type: ignore[union-attr]
 
 
+def test_notes_below_a_table_are_about_what_it_shows(tmp_path: Path) -> None:
+    metrics = ["clarity", "change"]
+    plant(tmp_path / "s", TWO, prompts=1, seeds=1, metrics=metrics, curves=False)
+    tables = all_tables(analyse(reports.load(tmp_path / "s")))
+    main, more = tables["samplers"].notes, tables["more_metrics"].notes
+    assert "Measured by: Clarity piqe." in main
+    assert "Measured by: Change planted." in more
+    assert not [note for note in (*main, *more) if "ELO" in note or "Intervals" in note]
+    # With several prompts there are intervals, with votes there is ELO.
+    plant(tmp_path / "t", FOUR, prompts=3, seeds=1, metrics=metrics, curves=False)
+    plant_votes(tmp_path / "t", prompts=3)
+    tables = all_tables(analyse(reports.load(tmp_path / "t")))
+    elo = "ELO and rank: see the table of ratings."
+    assert elo in tables["samplers"].notes and elo not in tables["more_metrics"].notes
+    assert any("Intervals are 95 %" in note for note in tables["more_metrics"].notes)
+
+
 def test_with_one_metric_the_others_are_empty_and_named(tmp_path: Path) -> None:
     study = plant(tmp_path / "s", TWO, prompts=6, seeds=1, curves=False, metrics=["clarity"])
     analysis = analysis_of(study)
@@ -78,6 +95,61 @@ def test_of_variants_that_move_as_much_none_is_said_to_move_most_alone(tmp_path:
     )
     told = list(findings(analyse(reports.load(study.path))))
     assert any("moves most, as do 2 more: Dynamic 100.00" in sentence for sentence in told)
+
+
+@pytest.mark.parametrize(("values", "seeds"), [((0.001, 0.001004), 3), ((0.0, 0.5), 1)])
+def test_equal_as_printed_or_from_single_videos_none_drifts_least(
+    tmp_path: Path, values: tuple[float, float], seeds: int
+) -> None:
+    def rows(record: CellRecord, found: Rows) -> Rows:
+        value = values[record.variant == INVERTED]
+        return [{**row, "value": value} for row in found]
+
+    study = plant(
+        tmp_path / "s", TWO, prompts=1, seeds=seeds, metrics=["clarity"], rows=rows, curves=False
+    )
+    told = list(findings(analyse(reports.load(study.path))))
+    assert not [sentence for sentence in told if "drifts least" in sentence]
+
+
+def shares_told(analysis: Analysis) -> list[str]:
+    return [sentence for sentence in findings(analysis) if "Of the variance" in sentence]
+
+
+def test_shares_that_were_not_measured_are_not_told_as_none(tmp_path: Path) -> None:
+    def change(record: CellRecord) -> CellRecord | None:
+        """Three videos: as many as there are constants to fit."""
+        here = (record.variant, record.prompt_id)
+        return None if here == (INVERTED, "scene-001") else record
+
+    study = plant(tmp_path / "s", TWO, prompts=2, seeds=1, curves=False, change=change)
+    assert shares_told(analyse(reports.load(study.path))) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_are_told_as_the_table_prints_them(tmp_path: Path, seed: int) -> None:
+    study = plant(tmp_path / "s", TWO, prompts=3, seeds=2, curves=False, seed=seed)
+    analysis = analyse(reports.load(study.path))
+    (told,) = shares_told(analysis)
+    table = all_tables(analysis)["variance"]
+    (row,) = [row for row in table.rows if row.label == "ΔClarity"]
+    for heading, entry in zip(table.headings, row.entries, strict=True):
+        if heading.key in ("sampler", "prompt", "seed"):
+            assert isinstance(entry, Number)
+            assert f"{heading.key} {entry.shown} %" in told
+
+
+def test_why_there_are_no_shares_is_told_once_with_the_metrics_names(tmp_path: Path) -> None:
+    def rows(record: CellRecord, found: Rows) -> Rows:
+        return [row | {"value": 1.0} if row["metric"] == "dynamic" else row for row in found]
+
+    study = plant(tmp_path / "s", TWO, prompts=4, seeds=2, curves=False, rows=rows)
+    table = all_tables(analyse(reports.load(study.path)))["variance"]
+    told = [note for note in table.notes if note.startswith("No share of")]
+    alike = "No share of sampler, packing, section, prompt, seed in Dynamic: all videos score the"
+    assert any(note.startswith(alike) for note in told)
+    assert len(told) == 2
+    assert "packing, section in Clarity, Aesthetic" in told[0]
 
 
 def test_half_failed_is_counted_and_every_failure_listed(tmp_path: Path) -> None:
@@ -137,6 +209,19 @@ def test_two_fingerprints_of_one_metric_are_told(tmp_path: Path) -> None:
     motions = [c for c in analysis.paper if (c.metric, c.segment) == ("motion", "all")]
     assert [np.isfinite(analysis.measured.of(c)).sum() for c in motions] == [8, 8]
     assert len({c.key for c in analysis.paper}) == len(analysis.paper)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_scoring_again_is_advised_only_where_it_would_help(tmp_path: Path, whole: bool) -> None:
+    def rows(record: CellRecord, found: Rows) -> Rows:
+        other = [row | {"fingerprint": "f" * 16} for row in found] if whole or record.seed else []
+        return [*found, *other]
+
+    study = plant(tmp_path / "s", TWO, prompts=2, metrics=["motion"], curves=False, rows=rows)
+    analysis = analysis_of(study)
+    assert says(analysis, "motion was measured in 2 ways")
+    assert says(analysis, "run stage=score again") is not whole
+    assert says(analysis, "their numbers do not compare") is whole
 
 
 def test_mixed_frame_rates_are_told(tmp_path: Path) -> None:
@@ -319,3 +404,11 @@ def test_prompts_that_begin_with_the_same_image_are_one_cluster(tmp_path: Path) 
     assert analysis.estimate(analysis.variants[0], column).prompts == 4
     assert any("8 prompts begin with 4 different images" in note for note in analysis.notes)
     assert any(note.startswith("4 prompts only") for note in analysis.notes)
+
+
+def test_prompts_that_all_begin_with_the_same_image_are_told_as_one(tmp_path: Path) -> None:
+    plant(tmp_path / "s", TWO, prompts=2, curves=False)
+    for path in (tmp_path / "s" / "prompts").glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"origin": "scene"}))
+    analysis = analyse(reports.load(tmp_path / "s"))
+    assert says(analysis, "the 2 prompts begin with the same image: they count as one prompt")

@@ -16,9 +16,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from reports.analysis import analyse
 from reports.reference import MARK, reference
+from reports.results import load
+from reports.tables import all_tables
 from reports.tables.formats import latex_escape, plain, to_csv, to_latex, to_markdown
 from reports.tables.table import Block, Heading, Number, Row, Table, ranked, text_of
+from tests.reports.planted import plant
 
 if TYPE_CHECKING:
     from reports.report import Written
@@ -219,6 +223,14 @@ def test_best_is_bold_and_second_underlined_by_direction() -> None:
     assert "<u>1.00</u>" in markdown
     assert r"\textbf{2.00}" in to_latex(table)
     assert r"\underline{1.00}" in to_latex(table)
+
+
+def test_where_neither_way_is_better_no_number_is_best(tmp_path: Path) -> None:
+    plant(tmp_path / "s", prompts=2, seeds=1, metrics=["departure"], curves=False)
+    table = all_tables(analyse(load(tmp_path / "s")))["more_metrics"]
+    place = [heading.key for heading in table.headings].index("departure")
+    assert table.headings[place].arrow == ""
+    assert {row.entries[place].mark for row in table.rows} == {""}  # type: ignore[union-attr]
 
 
 def test_a_column_of_equal_numbers_has_no_best() -> None:
