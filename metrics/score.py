@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from metrics.errors import MetricError, Unavailable, UserError
 from metrics.one_pass import MetricRun, run
 from metrics.rows import Labels, measured_rows, status_of
 from metrics.sets import MetricSet, load
-from metrics.store import ScoreRow, Segment
+from metrics.store import How, ScoreRow, Segment
 from metrics.stream import Unreadable, Video, sha256
 
 if TYPE_CHECKING:
@@ -76,7 +76,20 @@ class Scores:
         return store.scores_frame(self.rows)
 
     def value(self, metric: str, segment: str = "all", reading: str | None = None) -> float | None:
-        """One number; None where there is none. Segments are read exactly where that exists."""
+        """One number; None where none was measured. Segments are read exactly where that exists.
+
+        Raises:
+            UserError: the metric was not asked for, or there is no such segment or reading.
+        """
+        metrics = list(dict.fromkeys(row.metric for row in self.rows))
+        for kind, name, there in (
+            ("metric", metric, metrics),
+            ("segment", segment, get_args(Segment)),
+            ("reading", "" if reading is None else reading, get_args(How)),
+        ):
+            if name not in there:
+                known = ", ".join(filter(None, there))
+                raise UserError(f"{kind} {name!r} is not among these scores (there are: {known})")
         found = [row for row in self.rows if row.metric == metric and row.segment == segment]
         wanted = [reading] if reading is not None else ["exact", "curve", ""]
         for how in wanted:
@@ -315,9 +328,12 @@ def score_video(
         offline: never touch the network.
 
     Raises:
-        UserError: an unknown set, back-end or option, or a weight file with wrong bytes. A broken
-            video raises nothing: its rows say what is wrong with it.
+        UserError: no such file, an unknown set, back-end or option, or a weight file with wrong
+            bytes. A broken video raises nothing: its rows say what is wrong with it.
     """
+    for name, file in (("path", path), ("reference", reference)):
+        if file is not None and not Path(file).is_file():
+            raise UserError(f"{name}={file}: there is no such file")
     scorer = Scorer(metrics, device=device, chunk=chunk, fraction=fraction, offline=offline)
     job = Job(
         Path(path),
