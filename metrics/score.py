@@ -110,6 +110,16 @@ class Scores:
         """Rows that a run should answer for: the video or a metric failed."""
         return [row for row in self.rows if row.status == "failed"]
 
+    @property
+    def failure(self) -> str:
+        """The first reason why the video, or a metric of it, failed; "" where none did."""
+        return next((failure(row.metric, row.reason, row.frames) for row in self.failed), "")
+
+
+def failure(metric: str, reason: str, frames: int) -> str:
+    """A failed row in words: it names its metric where the video itself was read."""
+    return f"{metric}: {reason}" if frames else reason
+
 
 class Scorer:
     """A metric set, its networks loaded once for all videos."""
@@ -351,7 +361,7 @@ class Tally:
     """What a run of `score_many` did."""
 
     scored: int = 0
-    """Videos that something was measured of."""
+    """Videos that something was measured of, and nothing failed."""
     kept: int = 0
     """Videos that nothing was measured of: their scores were all there, or cannot be made here."""
     failed: dict[str, str] = field(default_factory=dict)
@@ -400,11 +410,13 @@ def score_many(
     tally, begun = Tally(), time.monotonic()
     for done, job in enumerate(mine, start=1):
         scores, unloaded = _score_job(scorer, job, force)
-        if scores is None:
-            tally.kept += 1
-        else:
-            tally.scored += 1
+        before = len(tally.failed)
         _count(tally, scorer, job, unloaded)
+        if len(tally.failed) == before:
+            if scores is None:
+                tally.kept += 1
+            else:
+                tally.scored += 1
         if on_job is not None:
             on_job(job, scores, done, total)
     tally.seconds = time.monotonic() - begun
@@ -496,17 +508,21 @@ def _count(tally: Tally, scorer: Scorer, job: Job, unloaded: Mapping[str, Metric
     """Add one video's statuses to the tally: those of the set, whoever measured them and when."""
     rows = store.read_scores(job.folder)
     mine = rows[(rows["segment"] == "all") & rows["backend"].isin(scorer.set.backends)]
-    found = [(str(row.metric), str(row.status), str(row.reason)) for row in mine.itertuples()]
-    found += [
-        (metric, status_of(error), f"{error}; scores from before are kept")
-        for metric, error in unloaded.items()
-    ]
-    found += [(metric, "unavailable", reason) for metric, reason in scorer.set.unavailable.items()]
-    for metric, status, reason in found:
-        if status == "failed":
+    broken = mine[mine["status"] == "failed"]
+    for row in broken.itertuples():
+        why = failure(str(row.metric), str(row.reason), int(row.frames))
+        tally.failed.setdefault(job.title, why)
+    rest = mine[~mine["status"].isin(["ok", "failed"])]
+    found = [(str(row.metric), str(row.reason)) for row in rest.itertuples()]
+    for metric, error in unloaded.items():
+        reason = f"{error}; scores from before are kept"
+        if error.status == "failed":
             tally.failed.setdefault(job.title, f"{metric}: {reason}")
-        elif status != "ok":
-            tally.absent.setdefault(metric, reason)
+        else:
+            found.append((metric, reason))
+    found += scorer.set.unavailable.items()
+    for metric, reason in found:
+        tally.absent.setdefault(metric, reason)
 
 
 def _curve_rows(labels: Labels, reading: Reading) -> "pd.DataFrame":

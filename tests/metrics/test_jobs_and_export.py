@@ -7,7 +7,7 @@ import pytest
 
 from metrics import export
 from metrics.errors import UserError
-from metrics.jobs import jobs_from_folder
+from metrics.jobs import jobs_from_folder, score_folder
 from metrics.score import score_many
 
 
@@ -109,6 +109,24 @@ def test_exports_hold_what_was_scored(tmp_path, write_clip, moving):
     mean, videos = json.loads((tmp_path / "results.json").read_text())["clarity.classical"]
     assert [video["video_path"] for video in videos] == ["good_1.mp4", "good_2.mp4"]
     assert mean == pytest.approx(sum(video["video_results"] for video in videos) / 2)
+
+
+def test_a_folders_unreadable_videos_are_told_as_failed_and_counted_once(
+    tmp_path, write_clip, moving, capsys
+):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_clip(videos / "good.mp4", moving(9))
+    (videos / "bad.mp4").write_text("no video")
+    assert (
+        score_folder(videos, tmp_path, {"name": "x", "backends": ["lab-moments"]}, device="cpu")
+        == 1
+    )
+    told = capsys.readouterr().out
+    assert "[1] bad.mp4: failed: not a video (Invalid data found" in told
+    assert "failed: bad.mp4: not a video (Invalid data found" in told
+    assert "[2] good.mp4: scored\n" in told
+    assert "1 scored, 0 kept, 1 failed" in told
 
 
 def exported(*rows):
