@@ -591,3 +591,8 @@ def _short(expected: int | None, video: Video) -> str:
 
 
 __all__ = ["Job", "Scorer", "Scores", "Segment", "Tally", "score_many", "score_video"]
+
+if __name__ == "__main__":
+    # On the command line scoring is a stage of run_bench.py.
+    print("To score: python run_bench.py stage=score study=STUDY, or videos=DIR study=OUT")
+    print("From Python: from metrics import score_video")
