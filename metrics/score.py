@@ -113,12 +113,14 @@ class Scores:
     @property
     def failure(self) -> str:
         """The first reason why the video, or a metric of it, failed; "" where none did."""
-        return next((failure(row.metric, row.reason, row.frames) for row in self.failed), "")
+        return next(
+            (failure(row.metric, row.reason, read=row.frames > 0) for row in self.failed), ""
+        )
 
 
-def failure(metric: str, reason: str, frames: int) -> str:
+def failure(metric: str, reason: str, *, read: bool) -> str:
     """A failed row in words: it names its metric where the video itself was read."""
-    return f"{metric}: {reason}" if frames else reason
+    return f"{metric}: {reason}" if read else reason
 
 
 class Scorer:
@@ -510,7 +512,7 @@ def _count(tally: Tally, scorer: Scorer, job: Job, unloaded: Mapping[str, Metric
     mine = rows[(rows["segment"] == "all") & rows["backend"].isin(scorer.set.backends)]
     broken = mine[mine["status"] == "failed"]
     for row in broken.itertuples():
-        why = failure(str(row.metric), str(row.reason), int(row.frames))
+        why = failure(str(row.metric), str(row.reason), read=bool(row.frames))
         tally.failed.setdefault(job.title, why)
     rest = mine[~mine["status"].isin(["ok", "failed"])]
     found = [(str(row.metric), str(row.reason)) for row in rest.itertuples()]
