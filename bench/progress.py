@@ -19,6 +19,15 @@ from rich.progress import (
 
 from bench.study import CellError, Key
 
+PIPE_WIDTH = 1000
+"""Characters: no path or command is longer, so none is broken for who copies or searches it."""
+
+
+def console() -> Console:
+    """For tables: as wide as the terminal, and never folding a line elsewhere."""
+    shown = Console(highlight=False)
+    return shown if shown.is_terminal else Console(width=PIPE_WIDTH, highlight=False)
+
 
 class Display(Protocol):
     """Where the making of cells is shown."""

@@ -264,6 +264,11 @@ class Study:
         try:
             stored = yaml.load((path / "study.yaml").read_text("utf-8"), _LOADER)
         except (FileNotFoundError, NotADirectoryError):
+            if (path / "scores").is_dir() and (path / "scores.csv").is_file():
+                raise UserError(
+                    f"study={path} holds scores of loose videos (videos=DIR), which are no study; "
+                    "for a report take the videos over with generator=folder into another folder"
+                ) from None
             raise UserError(f"study={path}: no study there (no study.yaml)") from None
         if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
             raise UserError(f"{path / 'study.yaml'}: not a study of schema {SCHEMA}")

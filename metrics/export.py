@@ -5,9 +5,13 @@ a back-end measures by VBench's own protocol stands under VBench's name for it, 
 writes them (imaging quality 0..100, dynamic degree true or false, the others 0..1). All else stands
 under `metric.backend` on its own scale. Videos without a value are left out of mean and list, as
 the file has no way to say why.
+
+    python -m metrics.export studies/first --csv scores.csv --vbench vbench_results.json
 """
 
+import argparse
 import json
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metrics import store
+from metrics.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,3 +101,63 @@ def vbench(scores: "pd.DataFrame") -> dict[str, Any]:
 def to_vbench(scores: "pd.DataFrame", path: Path) -> None:
     """Write VBench's results file."""
     store.replace_file(path, json.dumps(vbench(scores), indent=2).encode())
+
+
+def scored_in(folder: Path) -> list[tuple[str, Path]]:
+    """The name of every scored video of a study, or of any folder, and the folder of its scores.
+
+    Raises:
+        UserError: no such folder, or no scores in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder")
+    # A study's videos are named VARIANT/PROMPT_SEED, loose ones (videos=DIR) by their paths.
+    roots = [root for name in ("cells", "scores") if (root := folder / name).is_dir()] or [folder]
+    found = [
+        (str(file.parent.relative_to(root)), file.parent)
+        for root in roots
+        for file in sorted(root.rglob(store.SCORES_FILE))
+    ]
+    if not found:
+        raise UserError(
+            f"{folder} holds no scores ({store.SCORES_FILE}); score its videos first: stage=score"
+        )
+    return found
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line. Returns the exit status: 2 where something given is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m metrics.export",
+        description="Write the scores of a study, or of loose videos (videos=DIR), as one file.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", type=Path, help="the study's folder")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="all rows, as one table")
+    parser.add_argument(
+        "--vbench", type=Path, metavar="FILE", help="VBench's layout; a folder gets its usual name"
+    )
+    asked = parser.parse_args(words)
+    try:
+        if asked.csv is None and asked.vbench is None:
+            raise UserError("nothing to write: give --csv FILE, --vbench FILE, or both")
+        if asked.vbench is not None and asked.vbench.is_dir():
+            asked.vbench /= "vbench_results.json"
+        files = [(asked.csv, to_csv), (asked.vbench, to_vbench)]
+        for path, _ in files:
+            if path is not None and (path.is_dir() or not path.parent.is_dir()):
+                raise UserError(f"{path}: give a file in a folder that is there")
+        videos = scored_in(asked.folder)
+        scores = collect(videos)
+        for path, write in files:
+            if path is not None:
+                write(scores, path)
+                print(f"{path}: scores of {len(videos)} video{'s' * (len(videos) > 1)}")
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -134,7 +134,9 @@ def score_folder(
     jobs = jobs_from_folder(videos, out / "scores", prompts)
 
     def told(job: Job, scores: Scores | None, number: int, total: int) -> None:
-        print(f"[{number}] {job.title}: {'kept' if scores is None else 'scored'}", flush=True)
+        failed = scores.failure if scores is not None else ""
+        what = f"failed: {failed}" if failed else "kept" if scores is None else "scored"
+        print(f"[{number}] {job.title}: {what}", flush=True)
 
     tally = score_many(jobs, metrics, shard=shard, on_job=told, **options)
     table = export.collect((job.name, job.folder) for job in jobs)

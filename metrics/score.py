@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from metrics.errors import MetricError, Unavailable, UserError
 from metrics.one_pass import MetricRun, run
 from metrics.rows import Labels, measured_rows, status_of
 from metrics.sets import MetricSet, load
-from metrics.store import ScoreRow, Segment
+from metrics.store import How, ScoreRow, Segment
 from metrics.stream import Unreadable, Video, sha256
 
 if TYPE_CHECKING:
@@ -76,7 +76,20 @@ class Scores:
         return store.scores_frame(self.rows)
 
     def value(self, metric: str, segment: str = "all", reading: str | None = None) -> float | None:
-        """One number; None where there is none. Segments are read exactly where that exists."""
+        """One number; None where none was measured. Segments are read exactly where that exists.
+
+        Raises:
+            UserError: the metric was not asked for, or there is no such segment or reading.
+        """
+        metrics = list(dict.fromkeys(row.metric for row in self.rows))
+        for kind, name, there in (
+            ("metric", metric, metrics),
+            ("segment", segment, get_args(Segment)),
+            ("reading", "" if reading is None else reading, get_args(How)),
+        ):
+            if name not in there:
+                known = ", ".join(filter(None, there))
+                raise UserError(f"{kind} {name!r} is not among these scores (there are: {known})")
         found = [row for row in self.rows if row.metric == metric and row.segment == segment]
         wanted = [reading] if reading is not None else ["exact", "curve", ""]
         for how in wanted:
@@ -96,6 +109,18 @@ class Scores:
     def failed(self) -> list[ScoreRow]:
         """Rows that a run should answer for: the video or a metric failed."""
         return [row for row in self.rows if row.status == "failed"]
+
+    @property
+    def failure(self) -> str:
+        """The first reason why the video, or a metric of it, failed; "" where none did."""
+        return next(
+            (failure(row.metric, row.reason, read=row.frames > 0) for row in self.failed), ""
+        )
+
+
+def failure(metric: str, reason: str, *, read: bool) -> str:
+    """A failed row in words: it names its metric where the video itself was read."""
+    return f"{metric}: {reason}" if read else reason
 
 
 class Scorer:
@@ -315,9 +340,12 @@ def score_video(
         offline: never touch the network.
 
     Raises:
-        UserError: an unknown set, back-end or option, or a weight file with wrong bytes. A broken
-            video raises nothing: its rows say what is wrong with it.
+        UserError: no such file, an unknown set, back-end or option, or a weight file with wrong
+            bytes. A broken video raises nothing: its rows say what is wrong with it.
     """
+    for name, file in (("path", path), ("reference", reference)):
+        if file is not None and not Path(file).is_file():
+            raise UserError(f"{name}={file}: there is no such file")
     scorer = Scorer(metrics, device=device, chunk=chunk, fraction=fraction, offline=offline)
     job = Job(
         Path(path),
@@ -335,7 +363,7 @@ class Tally:
     """What a run of `score_many` did."""
 
     scored: int = 0
-    """Videos that something was measured of."""
+    """Videos that something was measured of, and nothing failed."""
     kept: int = 0
     """Videos that nothing was measured of: their scores were all there, or cannot be made here."""
     failed: dict[str, str] = field(default_factory=dict)
@@ -384,11 +412,13 @@ def score_many(
     tally, begun = Tally(), time.monotonic()
     for done, job in enumerate(mine, start=1):
         scores, unloaded = _score_job(scorer, job, force)
-        if scores is None:
-            tally.kept += 1
-        else:
-            tally.scored += 1
+        before = len(tally.failed)
         _count(tally, scorer, job, unloaded)
+        if len(tally.failed) == before:
+            if scores is None:
+                tally.kept += 1
+            else:
+                tally.scored += 1
         if on_job is not None:
             on_job(job, scores, done, total)
     tally.seconds = time.monotonic() - begun
@@ -480,17 +510,21 @@ def _count(tally: Tally, scorer: Scorer, job: Job, unloaded: Mapping[str, Metric
     """Add one video's statuses to the tally: those of the set, whoever measured them and when."""
     rows = store.read_scores(job.folder)
     mine = rows[(rows["segment"] == "all") & rows["backend"].isin(scorer.set.backends)]
-    found = [(str(row.metric), str(row.status), str(row.reason)) for row in mine.itertuples()]
-    found += [
-        (metric, status_of(error), f"{error}; scores from before are kept")
-        for metric, error in unloaded.items()
-    ]
-    found += [(metric, "unavailable", reason) for metric, reason in scorer.set.unavailable.items()]
-    for metric, status, reason in found:
-        if status == "failed":
+    broken = mine[mine["status"] == "failed"]
+    for row in broken.itertuples():
+        why = failure(str(row.metric), str(row.reason), read=bool(row.frames))
+        tally.failed.setdefault(job.title, why)
+    rest = mine[~mine["status"].isin(["ok", "failed"])]
+    found = [(str(row.metric), str(row.reason)) for row in rest.itertuples()]
+    for metric, error in unloaded.items():
+        reason = f"{error}; scores from before are kept"
+        if error.status == "failed":
             tally.failed.setdefault(job.title, f"{metric}: {reason}")
-        elif status != "ok":
-            tally.absent.setdefault(metric, reason)
+        else:
+            found.append((metric, reason))
+    found += scorer.set.unavailable.items()
+    for metric, reason in found:
+        tally.absent.setdefault(metric, reason)
 
 
 def _curve_rows(labels: Labels, reading: Reading) -> "pd.DataFrame":
@@ -559,3 +593,8 @@ def _short(expected: int | None, video: Video) -> str:
 
 
 __all__ = ["Job", "Scorer", "Scores", "Segment", "Tally", "score_many", "score_video"]
+
+if __name__ == "__main__":
+    # On the command line scoring is a stage of run_bench.py.
+    print("To score: python run_bench.py stage=score study=STUDY, or videos=DIR study=OUT")
+    print("From Python: from metrics import score_video")

@@ -211,7 +211,7 @@ def _open(path: Path) -> "InputContainer":
             f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
         )
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
-        raise Unreadable(f"not a video: {_one_line(error)}") from None
+        raise Unreadable(f"not a video ({_one_line(error)})") from None
 
 
 def _picture(container: "InputContainer") -> "VideoStream":

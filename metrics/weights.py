@@ -567,9 +567,14 @@ def _by_hand(weight: Weight) -> str:
 
 
 def main(names: list[str]) -> int:
-    """Get the named files, or list all of them. Returns the exit status."""
+    """Get the named files, or list all of them; --help says so. Returns the exit status."""
     from metrics import paper_weights as _  # noqa: F401 - registers its files
 
+    if {"-h", "--help"} & {*names}:
+        print("usage: python -m metrics.weights [NAME ...]\n")
+        print("Get the named weight files; without a name, list all: which are here, from where.")
+        print(f"{FOLDER_VARIABLE}: a folder with files of yours; {CACHE_VARIABLE}: what is fetched")
+        return 0
     if not names:
         for weight in REGISTRY.values():
             path = find(weight.name)

@@ -184,8 +184,8 @@ def _rating(app: FastAPI, front: Front) -> None:
             seated=seated,
             question=settings.question_words,
             introduction=settings.introduction,
-            total=settings.pairs_per_rater,
-            minutes=max(1, round(settings.pairs_per_rater * SECONDS_PER_PAIR / 60)),
+            total=(total := desk.total(rater)),
+            minutes=max(1, round(total * SECONDS_PER_PAIR / 60)),
             form=seals.form(rater),
         )
         if visitor is None:
@@ -255,7 +255,7 @@ def _rating(app: FastAPI, front: Front) -> None:
         return front.page(
             "thanks.html",
             answered=desk.seats[rater].answered,
-            total=settings.pairs_per_rater,
+            total=desk.total(rater),
             code=code,
             link=link.replace("{code}", code) if link and code else link,
         )

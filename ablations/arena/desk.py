@@ -123,11 +123,17 @@ class Desk:
                 assignment=current,
                 seal=self.seals.pair(Shown(current.name, rater, current.shown_at)),
                 number=seat.answered + 1,
-                total=self.settings.pairs_per_rater,
+                total=max(self.total(rater), seat.answered + 1),
                 scene=self.gallery.scenes[current.pair.scene],
                 seconds=max(left.seconds, right.seconds),
                 upcoming=seat.held[1] if len(seat.held) > 1 else None,
             )
+
+    def total(self, rater: str) -> int:
+        """How many pairs a rater can get in all, as the pages tell."""
+        # A video that is gone has taken its pairs along, answered ones too.
+        answered = self.seats[rater].answered if rater in self.seats else 0
+        return max(self.schedule.screens(rater), answered)
 
     def clips(self, pair: Pair) -> tuple[Clip, Clip]:
         """The two videos of a pair, left and right."""

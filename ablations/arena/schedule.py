@@ -129,6 +129,16 @@ class Schedule:
         """The state of one rater, made when new."""
         return self.raters.setdefault(name, Rater())
 
+    def screens(self, name: str) -> int:
+        """How many screens a rater can get: fewer than `length` where there are few pairs."""
+        left, special = sum(map(len, self._scenes.values())), self.kinds(name)
+        for position in range(self.length):
+            if position not in special:
+                if not left:
+                    return position
+                left -= 1
+        return self.length
+
     def next(self, name: str) -> Pair | None:
         """Choose the rater's next pair and count it as handed out; None when none is open."""
         rater = self.rater(name)

@@ -49,27 +49,33 @@ def opened(study: Path, settings: Settings, say: gallery.Say = _say) -> Iterator
     Raises:
         UserError: about the study, the database or another arena that serves it.
     """
+    folder = study / ".arena"
+    Study.open(study)  # nothing is written into a folder that is none
+    with _held(folder, study):
+        seals = Seals(kept(folder / "secret"))
+        token = kept(folder / "admin-token")
+        # Before the videos, whose copies take long: a typing mistake in the URL shows at once.
+        try:
+            store = Store(url_of(study, settings.database), exclusive=True)
+        except StorageError as error:
+            raise UserError(f"arena.database cannot be opened: {error}") from error
+        try:
+            shown = _gallery(study, settings, say)
+            desk = Desk(shown, store, settings, seals, Clock(not_before=store.latest()))
+            yield Arena(create_app(desk, token), desk, store, folder)
+        finally:
+            store.close()
+
+
+def _gallery(study: Path, settings: Settings, say: gallery.Say) -> gallery.Gallery:
     try:
-        shown = gallery.prepare(
+        return gallery.prepare(
             study, control_videos=settings.control_videos, seed=settings.seed, say=say
         )
     except OSError as error:
         raise UserError(
             f"study={study}: the copies for raters cannot be written ({error.strerror or error})"
         ) from error
-    folder = study / ".arena"
-    with _held(folder, study):
-        seals = Seals(kept(folder / "secret"))
-        token = kept(folder / "admin-token")
-        try:
-            store = Store(url_of(study, settings.database), exclusive=True)
-        except StorageError as error:
-            raise UserError(f"arena.database cannot be opened: {error}") from error
-        try:
-            desk = Desk(shown, store, settings, seals, Clock(not_before=store.latest()))
-            yield Arena(create_app(desk, token), desk, store, folder)
-        finally:
-            store.close()
 
 
 @contextmanager
@@ -95,7 +101,10 @@ def run(cfg: Mapping[str, Any], say: gallery.Say = _say) -> None:
     if settings.export or settings.import_:
         _exchange(study, settings, say)
         return
-    with opened(study, settings, say) as arena, _listening(settings) as listener:
+    with _bound(settings) as listener, opened(study, settings, say) as arena:
+        # Not before there is something to show: who finds the address open is served.
+        with _address_told(settings):
+            listener.listen(1024)
         host, port = listener.getsockname()[:2]
         address = (
             settings.public_url or f"http://{'localhost' if host in LOOPBACK else host}:{port}/"
@@ -127,22 +136,28 @@ def run(cfg: Mapping[str, Any], say: gallery.Say = _say) -> None:
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """A socket that holds the address."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+        with _address_told(settings):
             listener.bind((settings.host, settings.port))
-        except OSError as error:
-            raise UserError(
-                f"arena.host={settings.host}, arena.port={settings.port} cannot be listened on "
-                f"({error.strerror}); arena.port=0 takes a free one"
-            ) from None
-        listener.listen(1024)
         yield listener
     finally:
         listener.close()
+
+
+@contextmanager
+def _address_told(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"arena.host={settings.host}, arena.port={settings.port} cannot be listened on "
+            f"({error.strerror}); arena.port=0 takes a free one"
+        ) from None
 
 
 def _exchange(study: Path, settings: Settings, say: gallery.Say) -> None:

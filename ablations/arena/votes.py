@@ -78,6 +78,8 @@ def export_file(
         write = exchange.to_csv
     elif target.suffix != ".jsonl":
         raise UserError(f"arena.export={target}: a name ending in .csv or .jsonl is needed")
+    if not target.parent.is_dir():
+        raise UserError(f"arena.export={target}: there is no folder {target.parent}")
     store = Store(url_of(study, database))
     try:
         votes = exchange.stored(store)

@@ -74,6 +74,26 @@ def present(
         yield cell, error
 
 
+def replaced(study: Study, existing: list[Existing]) -> list[str]:
+    """A line for every video that is another one than was taken over under its name.
+
+    The study keeps the one that its scores and votes are about.
+    """
+    lines = []
+    for item in existing:
+        cell = study.cell(*item.key)
+        record = cell.record()
+        if record is None or record.status != "done":
+            continue
+        same = item.video.stat().st_size == record.bytes
+        if not same or sha256(item.video) != record.video_sha256:
+            lines.append(
+                f"{item.key.variant}/{item.video.name} differs from the one taken over: "
+                f"give it to another study, or delete {cell.folder} and run this again"
+            )
+    return lines
+
+
 def _key(video: Path) -> Key:
     """The cell that a file's name says; a name without a seed has seed 0."""
     parts = re.fullmatch(r"(?P<prompt>.+)_(?P<seed>\d+)", video.stem)
@@ -101,7 +121,9 @@ def _record(item: Existing, prompt: Prompt | None) -> tuple[CellRecord, CellErro
     try:
         fields |= _facts(item.video)
     except Exception as error:  # FFmpeg's many ways to say that this is no video
-        message = " ".join(str(error).split()) or type(error).__name__
+        # FFmpeg's own numbers mean nothing to anybody; its words are in `strerror`.
+        said = getattr(error, "strerror", None) or str(error)
+        message = f"not a video ({' '.join(said.split()) or type(error).__name__})"
         cause = CellError(kind="UnreadableVideo", message=f"{item.video.name}: {message}")
         return CellRecord(status="failed", error=cause, **fields), cause
     return CellRecord(status="done", **fields), None

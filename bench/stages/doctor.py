@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.generators.sources import local_folder
 from bench.making import ROOT, generator_options
+from bench.progress import console
 
 OK, MISSING = 0, 1
 
@@ -40,30 +40,31 @@ def run(cfg: Mapping[str, Any]) -> int:
     """
     from metrics import doctor
 
-    console = Console(highlight=False)
+    shown = console()
     study = Path(cfg["study"]).absolute()
     here = next(path for path in (study, *study.parents) if path.is_dir())
     parts = sources(generator_options(cfg))
     about = [*doctor.machine(here), *((name, found) for name, found, _ in parts)]
-    console.print(_table(about, header=()))
+    shown.print(_table(about, header=()))
     findings = doctor.table(cfg["metrics"])
     rows = [
         (f.metric, f.backend, f"[{COLOURS.get(f.state, 'red')}]{f.state}[/]", f.detail, f.licence)
         for f in findings
     ]
-    console.print(_table(rows, header=("metric", "backend", "state", "weights", "licence")))
+    shown.print(_table(rows, header=("metric", "backend", "state", "weights", "licence")))
     there = all(found for _, _, found in parts)
     return OK if there and doctor.ready(findings) else MISSING
 
 
 def sources(generator: Mapping[str, Any]) -> list[Row]:
     """A row for everything that a generator is read from."""
-    place = generator.get("checkpoint") or generator.get("path")
+    key = "checkpoint" if generator.get("checkpoint") else "path"
+    place = generator.get(key)
     if not place:
         return [(str(generator.get("kind")), "nothing is named", False)]
     moved = {key: parts for key, parts in REPLACING.items() if generator.get(key)}
     elsewhere = [part for parts in moved.values() for part in parts]
-    rows = [_source(str(generator.get("kind")), str(place), None, elsewhere)]
+    rows = [_source(key, str(place), None, elsewhere)]
     rows += [_source(key, str(generator[key]), NESTED.get(key, ())) for key in moved]
     for table in TABLES:
         for name, place in (generator.get(table) or {}).items():

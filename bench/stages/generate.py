@@ -100,12 +100,21 @@ def _existing(cfg: Mapping[str, Any]) -> int:
         suite = suites.chosen(cfg["prompts"], known_images(Path(cfg["study"])))
     study = Study.create(cfg["study"], {"generator": cfg["generator"]}, configuration=cfg)
     by_id = {prompt.id: prompt for prompt in prompts.store(study, suite).prompts}
+    if by_id and by_id.keys().isdisjoint(item.key.prompt_id for item in existing):
+        print(f"prompts: no video is named after one of the suite's {len(by_id)} prompts "
+              f"(such as {next(iter(by_id))}): none gets a text or a first frame")  # fmt: skip
+    outcome = Outcome()
     with study.worker(cfg["claims"]["lease"]) as worker:
         if not worker.claim(["folder"]):
             raise UserError(f"study={study.path}: another process is putting videos into it")
+        others = folder.replaced(study, existing)
         for cell, error in folder.present(study, existing, by_id):
             print(f"{cell.key.path}: {'failed, ' + error.message if error else 'taken over'}")
-    return _verdict(study, [study.cell(*item.key) for item in existing], Outcome())
+            outcome.made += error is None
+    status = _verdict(study, [study.cell(*item.key) for item in existing], outcome)
+    for line in others:
+        print(line)
+    return FAILED if others else status
 
 
 def ask(

@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.drawing import draw, rows
 from bench.generators import plan as make_plan
 from bench.plan import Plan
+from bench.progress import console
 from bench.variant import Variant
 from bench.video import check_video
 
@@ -44,9 +44,9 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
 
 def _show(variant: Variant, plan: Plan, fps: float) -> None:
     """One plan as a heading, a table and a drawing."""
-    console = Console(highlight=False)
+    shown = console()
     seconds = plan.frames / fps
-    console.print(
+    shown.print(
         f"{variant.name}: {variant.sampler}, {len(plan.sections)} sections of g{variant.section}, "
         f"{plan.latents} latents, {plan.frames} frames, {seconds:.2f} s at {fps:g} fps, "
         f"{plan.width}×{plan.height}",
@@ -59,6 +59,6 @@ def _show(variant: Variant, plan: Plan, fps: float) -> None:
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in found:
         table.add_row(*row.values())
-    console.print(table)
-    console.print(draw(plan), markup=False, soft_wrap=True)
-    console.print(f"digest {plan.digest}\n", markup=False)
+    shown.print(table)
+    shown.print(draw(plan), markup=False, soft_wrap=True)
+    shown.print(f"digest {plan.digest}\n", markup=False)

@@ -52,6 +52,8 @@ def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
         nonlocal done
         done += 1
         what = "kept" if scores is None else f"scored, {time.monotonic() - told_at[0]:.1f} s"
+        if scores is not None and scores.failed:
+            what = f"failed: {scores.failure}"
         told_at[0] = time.monotonic()
         print(f"[{done}/{len(cells)}] {job.title}: {what}", flush=True)
 

@@ -5,15 +5,17 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from bench import cluster
 from bench.claims import read_claims
+from bench.progress import console
 from bench.stages.generate import causes
 from bench.study import Study
 
@@ -32,7 +34,7 @@ def run(cfg: Mapping[str, Any]) -> int:
     if cfg["json"]:
         print(json.dumps(state, indent=1))
     elif not cfg["watch"]:
-        Console(highlight=False).print(show(state))
+        console().print(show(state))
     else:
         with Live(show(state), auto_refresh=False) as live:
             while state["done"] < state["cells"]:
@@ -46,7 +48,7 @@ def look(study: Study, lease: float) -> dict[str, Any]:
     """The study's state as plain data.
 
     Keys: study, cells, done, failed, running, pending, scored, causes, jobs (of SLURM, with their
-    states), workers, seconds_left (null until two cells are finished), by_variant.
+    states), workers, seconds_left (null until a cell is finished), by_variant.
     """
     states = study.states()
     count = Counter(states.values())
@@ -60,6 +62,7 @@ def look(study: Study, lease: float) -> dict[str, Any]:
             "works_on": [],
         }
         workers.setdefault(name, about)["works_on"].append(claim.work.replace("@", "/"))
+    makers = len({claim.process for claim in claims if claim.work.startswith("generate")})
     by_variant: dict[str, Counter[str]] = {}
     for key, state in states.items():
         by_variant.setdefault(key.variant, Counter())[state] += 1
@@ -72,20 +75,33 @@ def look(study: Study, lease: float) -> dict[str, Any]:
         "causes": causes(study, [key for key, state in states.items() if state == "failed"]),
         "jobs": jobs,
         "workers": workers,
-        "seconds_left": seconds_left(study, count["running"] + count["pending"]),
+        "seconds_left": seconds_left(study, count["running"] + count["pending"], makers),
         "by_variant": {name: dict(counter) for name, counter in by_variant.items()},
     }
 
 
-def seconds_left(study: Study, left: int) -> float | None:
-    """Time left at the pace of the last hundred cells, whoever made them."""
+def seconds_left(study: Study, left: int, workers: int) -> float | None:
+    """Time left: the median of what the last hundred cells took, shared by the workers.
+
+    What each cell says of itself, not when it came: a night's pause is no pace.
+    """
     if not left:
         return 0.0
-    files = study.path.glob("cells/*/*/cell.json")
-    times = sorted((file.stat().st_mtime for file in files), reverse=True)[:100]
-    if len(times) < 2 or times[0] == times[-1]:
-        return None
-    return round(left * (times[0] - times[-1]) / (len(times) - 1), 1)
+    files = sorted(study.path.glob("cells/*/*/cell.json"), key=lambda file: file.stat().st_mtime)
+    took = []
+    for file in files[-100:]:
+        record = json.loads(file.read_bytes())
+        if record["status"] == "done" and record.get("seconds"):
+            # The batch's, whose cells were made together.
+            took.append(record["seconds"] / record.get("batch_size", 1))
+    return round(left * median(took) / max(1, workers), 1) if took else None
+
+
+def duration(seconds: float) -> str:
+    """Hours, or minutes below two of them."""
+    if seconds < 2 * 3600:
+        return f"{max(1, round(seconds / 60))} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def job_name(about: Mapping[str, str]) -> str:
@@ -103,7 +119,7 @@ def show(state: Mapping[str, Any]) -> Group:
         f"{state['failed']} failed, {state['pending']} not begun; {state['scored']} scored",
     ]
     if left:
-        lines.append(f"about {left / 3600:.1f} h left at the pace of the last hundred cells")
+        lines.append(f"about {duration(left)} left at the pace of the last hundred cells")
     lines += [f"failed: {cause}" for cause in state["causes"]]
     queued = Counter(state["jobs"].values())
     if queued:

@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import constants
 
 from bench.making import ROOT, generator_options
-from bench.stages.doctor import sources
+from bench.stages.doctor import run, sources
 
 CONF = Path(__file__).parents[2] / "conf" / "generator"
 
@@ -53,7 +53,7 @@ def test_parts_that_the_hub_s_cache_lacks_are_named_with_the_command_that_fetche
     )
     hub = "hunyuanvideo-community/HunyuanVideo"
     assert said == {
-        "framepack": (f"{hub} is not here; get it: hf download {hub}{without}", False),
+        "checkpoint": (f"{hub} is not here; get it: hf download {hub}{without}", False),
         **{
             key: (f"{source} is not here; get it: hf download {source}", False)
             for key, source in (
@@ -86,4 +86,23 @@ def test_a_folder_that_lacks_a_component_is_no_checkpoint(tiny: Path, tmp_path: 
     assert [there for _, _, there in sources(asked)] == [True]
     shutil.rmtree(folder / "vae")
     says = f"{folder} has no vae: give what is there, or a hub id"
-    assert sources(asked) == [("framepack", says, False)]
+    assert sources(asked) == [("checkpoint", says, False)]
+
+
+def test_no_path_or_command_is_broken_in_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
+    long = tmp_path / ("codes-" + 100 * "1") / "codes.safetensors"
+    group = yaml.safe_load((CONF / "framepack.yaml").read_text()) | {"codebooks": {128: str(long)}}
+    cfg = {
+        "study": str(tmp_path),
+        "generator": group,
+        "metrics": {"name": "x", "backends": ["dis"]},
+    }
+    assert run(cfg | {"device": None, "offline": False}) == 1
+    told = capsys.readouterr().out
+    assert str(long) in told
+    command = "hf download hunyuanvideo-community/HunyuanVideo --exclude 'transformer/*' --exclude"
+    assert command in told

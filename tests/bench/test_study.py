@@ -150,3 +150,12 @@ def test_a_study_is_read_without_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_scores_of_loose_videos_are_not_called_nothing(tmp_path: Path) -> None:
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores.csv").touch()
+    with pytest.raises(UserError, match=r"holds scores of loose videos .* generator=folder"):
+        Study.open(tmp_path)
+    with pytest.raises(UserError, match="no study there"):
+        Study.open(tmp_path / "scores")

@@ -1,14 +1,16 @@
 """Any folder, any names; and scores for other programs."""
 
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 
-from metrics import export
+from metrics import export, store
 from metrics.errors import UserError
-from metrics.jobs import jobs_from_folder
-from metrics.score import score_many
+from metrics.jobs import jobs_from_folder, score_folder
+from metrics.score import Job, score_many
 
 
 @pytest.fixture
@@ -111,6 +113,24 @@ def test_exports_hold_what_was_scored(tmp_path, write_clip, moving):
     assert mean == pytest.approx(sum(video["video_results"] for video in videos) / 2)
 
 
+def test_a_folders_unreadable_videos_are_told_as_failed_and_counted_once(
+    tmp_path, write_clip, moving, capsys
+):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_clip(videos / "good.mp4", moving(9))
+    (videos / "bad.mp4").write_text("no video")
+    assert (
+        score_folder(videos, tmp_path, {"name": "x", "backends": ["lab-moments"]}, device="cpu")
+        == 1
+    )
+    told = capsys.readouterr().out
+    assert "[1] bad.mp4: failed: not a video (Invalid data found" in told
+    assert "failed: bad.mp4: not a video (Invalid data found" in told
+    assert "[2] good.mp4: scored\n" in told
+    assert "1 scored, 0 kept, 1 failed" in told
+
+
 def exported(*rows):
     """VBench's layout of (metric, back-end, fingerprint, [(frames, value) of each video])."""
     table = [
@@ -164,3 +184,51 @@ def test_what_is_not_vbenchs_protocol_has_a_name_of_its_own(metric, backend):
 def test_two_settings_of_a_back_end_are_not_mixed():
     found = exported(("motion", "amt-s", "old", [(9, 0.4)]), ("motion", "amt-s", "new", [(9, 0.5)]))
     assert found == {"motion_smoothness": (0.4, [0.4]), "motion_smoothness.new": (0.5, [0.5])}
+
+
+def test_a_studys_scores_are_exported_by_one_command(tmp_path, write_clip, moving, capsys):
+    clip = write_clip(tmp_path / "a.mp4", moving(9))
+    cell = tmp_path / "study" / "cells" / "td" / "walk_0"
+    score_many([Job(clip, cell)], ["lab-moments"], device="cpu")
+    table, study = tmp_path / "scores.csv", str(tmp_path / "study")
+    assert export.main([study, "--csv", str(table), "--vbench", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"{table}: scores of 1 video"
+    assert set(pd.read_csv(table)["video"]) == {"td/walk_0"}
+    results = json.loads((tmp_path / "vbench_results.json").read_text())
+    assert results["colour.lab-moments"][1][0]["video_path"] == "td/walk_0"
+
+
+def test_loose_videos_are_exported_by_their_paths(tmp_path):
+    scores = store.scores_frame([])
+    for name in ("a.mp4", "sub/a.mp4"):
+        store.write_table(
+            scores, store.score_schema(), tmp_path / "scores" / name / store.SCORES_FILE
+        )
+    assert [name for name, _ in export.scored_in(tmp_path)] == ["a.mp4", "sub/a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["none", "--csv", "s.csv"], "none: there is no such folder"),
+        ([".", "--csv", "s.csv"], "holds no scores"),
+        (["."], "give --csv FILE, --vbench FILE"),
+        ([".", "--csv", "none/s.csv"], "none/s.csv: give a file in a folder that is there"),
+    ],
+)
+def test_an_export_that_cannot_be_made_is_told_in_one_line(
+    tmp_path, monkeypatch, capsys, words, says
+):
+    monkeypatch.chdir(tmp_path)
+    assert export.main(words) == 2
+    told = capsys.readouterr().err
+    assert says in told and told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", ["export", "score", "weights"])
+def test_modules_that_are_run_tell_what_they_are_for(module):
+    command = [sys.executable, "-m", f"metrics.{module}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "python " in done.stdout
+    assert not done.stderr

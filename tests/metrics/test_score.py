@@ -14,7 +14,8 @@ from metrics import one_pass, registry, store, weights
 from metrics.base import Curve, Measurement, Metric, PerFrame, Reading
 from metrics.errors import UserError
 from metrics.forward import FrameForwards
-from metrics.score import Job, Scorer, parse_shard, score_many, score_video
+from metrics.score import Job, Scorer, Scores, parse_shard, score_many, score_video
+from metrics.store import ScoreRow
 from metrics.stream import Video
 from metrics.weights import Url, Weight
 
@@ -465,3 +466,25 @@ def test_the_same_run_again_counts_the_same(tmp_path, clip, monkeypatch):
     assert first.ok and second.ok
     assert first.absent == second.absent == {"semantic": "no back-end"}
     assert not score_many(jobs, ["broken-for-tests", "frame-difference"], device="cpu").ok
+
+
+def test_wrong_names_of_scores_are_told_and_not_taken_for_unmeasured_ones(tmp_path):
+    row = ScoreRow(
+        metric="colour", backend="lab-moments", fingerprint="f", segment="all", status="undefined"
+    )
+    scores = Scores((row,), pd.DataFrame())
+    assert scores.value("colour") is None
+    assert scores.value("colour", "drift") is None
+    with pytest.raises(UserError, match=r"metric 'color' is not .*there are: colour"):
+        scores.value("color")
+    with pytest.raises(UserError, match=r"segment 'drif' is not .*start, end, drift, "):
+        scores.value("colour", "drif")
+    with pytest.raises(UserError, match=r"reading 'exactly' is not .*exact, curve\)"):
+        scores.value("colour", "all", "exactly")
+
+
+def test_a_video_or_image_that_is_not_there_is_told(clip):
+    with pytest.raises(UserError, match=r"path=nope\.mp4: there is no such file"):
+        score_video("nope.mp4", ["lab-moments"], device="cpu")
+    with pytest.raises(UserError, match=r"reference=nope\.png: there is no such file"):
+        score_video(clip, ["lab-moments"], reference="nope.png", device="cpu")

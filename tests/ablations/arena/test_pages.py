@@ -492,3 +492,14 @@ def test_a_form_of_ten_megabytes_is_refused_before_it_is_read(
         answer = line.recv(65536)
     assert answer.startswith((b"HTTP/1.1 413", b"HTTP/1.1 403"))
     assert b"Traceback" not in answer
+
+
+def test_a_rater_is_told_of_no_more_pairs_than_there_are(
+    tmp_path: Path, open_arena: Open, visit: Visit
+) -> None:
+    few = studies.make(tmp_path / "few", variants=studies.NAMES[:2])
+    rater = visit(open_arena(few, control_videos=0))
+    page = rater.get("/").text
+    assert "<dt>Pairs</dt><dd>2</dd>" in page
+    assert "about 1 min" in page
+    assert "<b>1</b> of 2</p>" in rater.begin().get("/rate").text

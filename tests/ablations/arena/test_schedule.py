@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,3 +174,11 @@ def test_the_same_seed_gives_the_same_pairs() -> None:
         return [schedule.next(f"rater-{number % 7}") for number in range(100)]
 
     assert pairs() == pairs()
+
+
+@pytest.mark.parametrize("scenes", [3, 12, 20, 40])
+def test_a_rater_is_told_as_many_screens_as_there_are(scenes: int) -> None:
+    schedule = Schedule([NAMES[:2]] * scenes, target=10_000, length=30, repeat_screens=2)
+    told = schedule.screens("rater-0")
+    assert told == len(run(schedule, 1)["rater-0"])
+    assert told <= min(scenes + 2, 30)

@@ -82,13 +82,25 @@ def test_a_question_of_ones_own_needs_its_words() -> None:
     assert settings.question_words == "Whose hands are better?"
 
 
-def test_a_port_in_use_is_one_line(study: Path) -> None:
+def test_a_port_in_use_is_one_line_before_any_video_is_prepared(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"arena.port={port} cannot be listened on"):
             arena.serve({"study": study, "arena": {"port": port, "control_videos": 0}})
+    assert capsys.readouterr().out == ""
+
+
+def test_a_database_that_cannot_be_had_is_one_line_before_any_video_is_prepared(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'none' / 'votes.sqlite'}"
+    with pytest.raises(UserError, match=r"arena\.database"):
+        arena.serve({"study": study, "arena": {"database": url, "port": 0}})
+    assert capsys.readouterr().out == ""
 
 
 def test_a_folder_that_is_no_study_is_one_line(tmp_path: Path) -> None:

@@ -58,6 +58,12 @@ def test_a_study_without_votes_gives_an_empty_table(tmp_path: Path) -> None:
         load(f"sqlite:///{tmp_path / 'none.sqlite'}")
 
 
+def test_an_export_makes_no_folder_of_a_misspelt_one(voted: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"arena\.export=.*v\.csv: there is no folder .*nowhere"):
+        serve({"study": voted, "arena": {"export": str(tmp_path / "nowhere" / "v.csv")}})
+    assert not (tmp_path / "nowhere").exists()
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_what_was_exported_comes_back_the_same(voted: Path, tmp_path: Path, ending: str) -> None:
     target = tmp_path / f"votes.{ending}"
