@@ -280,18 +280,12 @@ def expanded(words: list[str]) -> list[str]:
 
     `stage=demo` is a preset; a launcher of several workers sweeps over them, all on one study.
 
-    `prompts=FILE.csv` is a suite, or with videos=DIR the prompts of its videos. Those videos are
-    measured with `metrics=lite`: the default's judges know the pocket world only.
+    `prompts=FILE.csv` is a suite, or with videos=DIR the prompts of its videos; `prompts.file=FILE`
+    is short for the same. Those videos are measured with `metrics=lite`: the default's judges know
+    the pocket world only. `options.KEY=VALUE` may name what conf/config.yaml does not.
     """
-    words = [
-        part
-        for word in words
-        for part in (
-            ("prompts=file", f"prompts.file={word.removeprefix('prompts=')}")
-            if word.startswith("prompts=") and word.endswith(".csv")
-            else (word,)
-        )
-    ]
+    suite = any(word.startswith("prompts=") for word in words)
+    words = [part for word in words for part in _written_out(word, suite=suite)]
     flags, more = [], []
     if "stage=demo" in words and not any("ablation=" in word for word in words):
         more.append("+ablation=demo")
@@ -314,6 +308,16 @@ def expanded(words: list[str]) -> list[str]:
     # argparse wants all overrides side by side
     first = next(n for n, word in enumerate(words) if n and "=" in word and word[0] != "-")
     return [words[0], *flags, *words[1:first], *more, *words[first:]]
+
+
+def _written_out(word: str, *, suite: bool) -> tuple[str, ...]:
+    """One word of the command line, in full; `suite` says whether `prompts=` is there as well."""
+    key, _, value = word.partition("=")
+    if key == "prompts" and "." in Path(value).name:  # no suite of conf/prompts has an ending
+        return "prompts=file", f"prompts.file={value}"
+    if key == "prompts.file" and value not in ("", "null") and not suite:
+        return "prompts=file", word
+    return (f"++{word}",) if key.startswith("options.") else (word,)
 
 
 def main() -> None:

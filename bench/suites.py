@@ -32,6 +32,11 @@ def chosen(cfg: Mapping[str, Any], known: Collection[str] = ()) -> Suite:
         return Suite(suite.select(cfg["ids"], cfg["tags"]).prompts[: cfg["limit"]])
 
     if cfg["kind"] == "pocket":
+        if cfg["file"]:
+            raise UserError(
+                f"prompts.file={cfg['file']}: prompts=pocket reads no file; "
+                f"write prompts={cfg['file']}"
+            )
         return wanted(pocket(cfg["scenes"], cfg["first_scene"]))
     if cfg["kind"] == "file":
         if not cfg["file"]:

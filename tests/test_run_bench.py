@@ -94,6 +94,14 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["prompts.tags=[swim]"], "no swim; there are"),
         (["prompts=motion"], "name their folder"),
         (["prompts=file", "prompts.file=none.csv"], "none.csv: cannot be read"),
+        (["prompts.file=none.csv"], "prompts.file=none.csv: cannot be read"),
+        (["prompts=/nowhere/none.jsonl"], "prompts.file=/nowhere/none.jsonl: cannot be read"),
+        (["prompts=none.yml"], "prompts.file=none.yml: cannot be read"),
+        (["prompts=none.txt"], "prompts.file=none.txt: give a file that ends in .csv, "),
+        (
+            ["prompts=pocket", "prompts.file=a.csv"],
+            "prompts.file=a.csv: prompts=pocket reads no file; write prompts=a.csv",
+        ),
         (["generator.checkpoint=none"], "none"),
         (["generator=folder", "generator.path=none"], "no such folder"),
         (["stage=score", "study=none"], "no study there"),
@@ -118,6 +126,18 @@ def test_a_mistake_is_one_line_and_leaves_no_cells(
     assert said.startswith("error: ")
     assert says in said
     assert not (tmp_path / "study" / "cells").exists()
+
+
+def test_options_are_taken_as_the_documents_write_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, said = run_here(
+        ["stage=plan", "json=true", "options.steps=[8,16]"], monkeypatch, capsys
+    )
+    assert status == 0
+    names = [json.loads(line)["variant"] for line in said.splitlines()]
+    assert [name.rpartition("+")[2] for name in names] == ["steps-8", "steps-16"]
 
 
 def test_a_run_leaves_the_programs_loggers_alone(

@@ -132,7 +132,9 @@ def test_held_out_noise_levels_are_those_that_training_draws() -> None:
 @pytest.mark.parametrize("order", ["vanilla", "inverted"])
 def test_the_shipped_model_uses_its_memory(order: str) -> None:
     model = train_transformer.restore(CHECKPOINT)
-    store = LatentStore(CHECKPOINT, train_transformer.HELD_OUT_CLIPS, TransformerRecipe().latents, HELD_OUT)
+    store = LatentStore(
+        CHECKPOINT, train_transformer.HELD_OUT_CLIPS, TransformerRecipe().latents, HELD_OUT
+    )
     full, *zeroed = (
         train_transformer.held_out_losses(
             model, store, order, 9, 1, frozenset({kernel}),
