@@ -28,6 +28,9 @@ def chosen(cfg: Mapping[str, Any], known: Collection[str] = ()) -> Suite:
         UserError: all problems of the suite, one line each.
     """
 
+    if cfg["limit"] is not None and cfg["limit"] < 1:
+        raise UserError(f"prompts.limit={cfg['limit']}: give a whole number from 1 on, or null")
+
     def wanted(suite: Suite) -> Suite:
         return Suite(suite.select(cfg["ids"], cfg["tags"]).prompts[: cfg["limit"]])
 
