@@ -121,7 +121,7 @@ class Config:
     videos: str | None = None
     """A folder of any videos for stage=score; their scores go to the study's folder."""
     shard: str = "1/1"
-    """With `videos`: the k-th of n parts, for as many processes or machines."""
+    """For stage=score: the k-th of n parts of what there is, for as many processes or machines."""
     watch: bool = False
     json: bool = False
     plan: bool = False

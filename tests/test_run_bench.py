@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,8 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["generator.checkpoint=none"], "none"),
         (["generator=folder", "generator.path=none"], "no such folder"),
         (["stage=score", "study=none"], "no study there"),
+        (["stage=score", "shard=9/8"], "shard='9/8' is not k/n with 1 ≤ k ≤ n"),
+        (["stage=score", "shard=a"], "shard='a' is not k/n with 1 ≤ k ≤ n"),
         (["stage=status", "study=none"], "no study there"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -354,6 +357,31 @@ def test_the_slurm_launcher_takes_the_cluster_keys(tmp_path: Path) -> None:
     for line in ("gres: gpu:2", "mem_gb: 64", "timeout_min: 1440", "partition: long",
                  "submitit_folder: study/logs/%j"):  # fmt: skip
         assert f"    {line}\n" in done.stdout
+
+
+def test_shards_of_a_study_are_scored_once_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.study import CellRecord, Study
+    from metrics.score import Job, Tally
+
+    scored: list[list[str]] = []
+
+    def score_many(jobs: Iterable[Job], *rest: object, **options: object) -> Tally:
+        scored.append([job.name for job in jobs])
+        return Tally()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metrics.score.score_many", score_many)
+    study = Study.create("study")
+    study.ask(["v"], ["a", "b", "c", "d"], [0])
+    for cell in study.cells():
+        if cell.prompt_id != "b":  # not made yet: the others' shards are what they will be
+            named = {"variant": "v", "prompt_id": cell.prompt_id, "seed": 0, "status": "done"}
+            cell.write(CellRecord.model_validate(named))
+    for part in (1, 2):
+        run_here(["stage=score", "study=study", f"shard={part}/2"], monkeypatch, capsys)
+    assert scored == [["v/a_0", "v/c_0"], ["v/d_0"]]
 
 
 @pytest.mark.parametrize(
