@@ -108,6 +108,7 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
             "prompts.file=a.csv: prompts=pocket reads no file; write prompts=a.csv",
         ),
         (["generator.checkpoint=none"], "none"),
+        (["generator.shift=abc"], "generator.shift: 'abc' is neither `released` nor a positive"),
         (["generator=folder", "generator.path=none"], "no such folder"),
         (["stage=score", "study=none"], "no study there"),
         (["stage=score", "shard=9/8"], "shard='9/8' is not k/n with 1 ≤ k ≤ n"),
