@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import config
+from bench.checks import check
 from bench.errors import UserError
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -190,8 +191,9 @@ def run(cfg: DictConfig) -> int:
     try:
         if cfg.stage not in STAGES:
             raise UserError(f"stage={cfg.stage}: choose from {', '.join(STAGES)}")
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        return STAGES[cfg.stage](cast(Values, values))
+        values = cast(Values, OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+        check(values)
+        return STAGES[cfg.stage](values)
     except OmegaConfBaseException as error:
         return complain(one_line(error))
     except ValueError as error:

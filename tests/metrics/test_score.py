@@ -201,6 +201,12 @@ def test_shards_are_disjoint_and_cover_all(tmp_path, clip):
         assert count == (3 if part == 1 else 5)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x"])
+def test_a_device_that_is_not_there_is_told_before_any_video_fails_by_it(device):
+    with pytest.raises(UserError, match=f"device.*{device}"):
+        Scorer(["lab-moments"], device=device)
+
+
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/0"])
 def test_a_wrong_shard_is_told(shard):
     with pytest.raises(UserError, match="shard"):
