@@ -7,7 +7,6 @@ Exit status: 0 all succeeded · 1 some of it failed · 2 the command or an input
 """
 
 import difflib
-import errno
 import os
 import re
 import sys
@@ -23,13 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import config
 from bench.checks import check
-from bench.errors import UserError
+from bench.errors import NO_PLACE, NO_ROOM, UserError, told
 
 CONF = Path(__file__).resolve().parent / "conf"
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-"""What a disk says that cannot be written to."""
 
 MAIN_PROCESS = os.getpid()
 outcomes: list[int] = []
@@ -202,11 +198,10 @@ def run(cfg: DictConfig) -> int:
             return complain(error)
         raise
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_ROOM + NO_PLACE:
             raise
-        where = f" at {error.filename}" if error.filename else ""
-        complain(f"study={cfg.study}: {error.strerror}{where}; mend that and run it again")
-        return FAILED
+        complain(f"study={cfg.study}: {told(error)}; mend that and run it again")
+        return FAILED if error.errno in NO_ROOM else WRONG
     except KeyboardInterrupt:
         return INTERRUPTED
 

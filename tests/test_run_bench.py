@@ -449,3 +449,32 @@ def test_a_full_disk_is_one_line_in_every_stage(
     assert framepack_bench.run(OmegaConf.create({"stage": "score", "study": "s"})) == 1
     told = "study=s: No space left on device at s/claims/worker; mend that and run it again"
     assert capsys.readouterr().err == f"error: {told}\n"
+
+
+def test_a_study_that_is_a_file_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", "study=file"])
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    said = capsys.readouterr().err
+    assert (stopped.value.code, said) == (
+        2,
+        "error: study=file: not a folder at file; mend that and run it again\n",
+    )
+
+
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.ENOENT, errno.ENOTDIR])
+def test_a_place_that_is_none_is_wrong_input(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere(cfg: object) -> int:
+        raise OSError(number, os.strerror(number), "/proc/x")
+
+    monkeypatch.setitem(framepack_bench.STAGES, "report", nowhere)
+    assert framepack_bench.run(OmegaConf.create({"stage": "report", "study": "s"})) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: study=s: ")
+    assert said.endswith(" at /proc/x; mend that and run it again\n")

@@ -13,6 +13,7 @@ import yaml
 
 from bench.errors import UserError
 from reports.plots.style import HATCHES, LINES, MARKERS, PALETTE, look
+from reports.publish import main as publish
 from reports.stage import run
 from reports.svg import inline
 from tests.reports.planted import INVERTED, VANILLA
@@ -164,6 +165,15 @@ def test_the_stage_refuses_what_it_does_not_know(planted_study: Path) -> None:
         run({"study": str(planted_study), "report": {"colour": "red"}})
     with pytest.raises(UserError, match=r"report\.scenes: no cell 'x_1'"):
         run({"study": str(planted_study), "report": {"scenes": ["x_1"], "parquet": False}})
+
+
+def test_publishing_where_no_folder_can_be_is_one_line(
+    planted_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert publish([str(planted_study), str(tmp_path / "file" / "p")]) == 2
+    told = f"error: Not a directory at {tmp_path}/file/p; mend that and run it again\n"
+    assert capsys.readouterr().err == told
 
 
 def test_the_configuration_names_every_option_of_reports() -> None:
