@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -233,7 +233,8 @@ def one_line(error: BaseException) -> str:
     """A Hydra or OmegaConf error as one line: what is wrong, and what there is to choose from."""
     text = str(error)
     if found := re.match(r"Could not override '([\w.]+)'", text):
-        return unknown_key(found[1])
+        group = getattr(error.__cause__, "parent_node", None)
+        return unknown_key(found[1], [str(key) for key in group or ()])
     if found := re.match(r"Error merging override (\S+)", text):
         return f"{found[1]}: {first_line(error.__cause__ or error)}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -251,14 +252,21 @@ def one_line(error: BaseException) -> str:
     return f"{key}: {head}" if key and str(key) not in head else head
 
 
-def unknown_key(key: str) -> str:
-    """What to say of a key that does not exist: the nearest one that does, or how to add it."""
+def unknown_key(key: str, there: Sequence[str] = ()) -> str:
+    """What to say of a key that does not exist: the nearest one that does, or how to add it.
+
+    Args:
+        key: the key, with its groups.
+        there: the keys that its group has.
+    """
     known = config.Config.__dataclass_fields__
     group, dot, inner = key.rpartition(".")
     if dot and (top := group.partition(".")[0]) in known:
         parts = getattr(known[top].type, "__dataclass_fields__", None)
         if parts is None:  # a group whose package checks it: a mapping may take a new name
-            return f"{key}: conf/{top} does not name it; if it is right, write +{key}=..."
+            near = difflib.get_close_matches(inner, there, n=1)
+            hint = f"did you mean {group}.{near[0]}? " if near else ""
+            return f"{key}: conf/{top} does not name it; {hint}if it is right, write +{key}=..."
         known, key, prefix = parts, inner, f"{group}."
     else:
         prefix = ""
