@@ -27,10 +27,10 @@ class Prompts:
     """Pocket world: scenes; each gives two prompts, its own action and another one."""
     first_scene: int = 0
     """Pocket world: number of the first scene."""
-    ids: list[str] | None = None
-    """Only these prompts."""
-    tags: list[str] | None = None
-    """Only prompts with one of these tags."""
+    ids: Any = None
+    """Only this prompt, or these."""
+    tags: Any = None
+    """Only prompts with this tag, or one of these."""
     limit: int | None = None
     """Only the first so many."""
 

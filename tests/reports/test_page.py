@@ -165,6 +165,11 @@ def test_the_stage_refuses_what_it_does_not_know(planted_study: Path) -> None:
         run({"study": str(planted_study), "report": {"colour": "red"}})
     with pytest.raises(UserError, match=r"report\.scenes: no cell 'x_1'"):
         run({"study": str(planted_study), "report": {"scenes": ["x_1"], "parquet": False}})
+    # One of them needs no brackets.
+    with pytest.raises(UserError, match=r"report\.scenes: no cell 'x_1'"):
+        run({"study": str(planted_study), "report": {"scenes": "x_1", "parquet": False}})
+    with pytest.raises(UserError, match="study=other: no study there"):
+        run({"study": str(planted_study), "report": {"studies": "other"}})
 
 
 def test_publishing_where_no_folder_can_be_is_one_line(
