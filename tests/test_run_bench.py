@@ -126,6 +126,7 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         ),
         (["generator.checkpoint=none"], "none"),
         (["generator.shift=abc"], "generator.shift: 'abc' is neither `released` nor a positive"),
+        (["generator=folder"], "generator.path: give the folder of the videos, generator.path="),
         (["generator=folder", "generator.path=none"], "no such folder"),
         (["stage=score", "study=none"], "no study there"),
         (["stage=score", "shard=9/8"], "shard='9/8' is not k/n with 1 ≤ k ≤ n"),
