@@ -7,11 +7,10 @@ Exit status: 0 all succeeded · 1 some of it failed · 2 the command or an input
 """
 
 import difflib
-import errno
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,13 +21,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import config
-from bench.errors import UserError
+from bench.checks import check
+from bench.errors import NO_PLACE, NO_ROOM, UserError, told
 
 CONF = Path(__file__).resolve().parent / "conf"
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-"""What a disk says that cannot be written to."""
 
 MAIN_PROCESS = os.getpid()
 outcomes: list[int] = []
@@ -190,8 +187,9 @@ def run(cfg: DictConfig) -> int:
     try:
         if cfg.stage not in STAGES:
             raise UserError(f"stage={cfg.stage}: choose from {', '.join(STAGES)}")
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        return STAGES[cfg.stage](cast(Values, values))
+        values = cast(Values, OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+        check(values)
+        return STAGES[cfg.stage](values)
     except OmegaConfBaseException as error:
         return complain(one_line(error))
     except ValueError as error:
@@ -200,11 +198,10 @@ def run(cfg: DictConfig) -> int:
             return complain(error)
         raise
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_ROOM + NO_PLACE:
             raise
-        where = f" at {error.filename}" if error.filename else ""
-        complain(f"study={cfg.study}: {error.strerror}{where}; mend that and run it again")
-        return FAILED
+        complain(f"study={cfg.study}: {told(error)}; mend that and run it again")
+        return FAILED if error.errno in NO_ROOM else WRONG
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -236,7 +233,8 @@ def one_line(error: BaseException) -> str:
     """A Hydra or OmegaConf error as one line: what is wrong, and what there is to choose from."""
     text = str(error)
     if found := re.match(r"Could not override '([\w.]+)'", text):
-        return unknown_key(found[1])
+        group = getattr(error.__cause__, "parent_node", None)
+        return unknown_key(found[1], [str(key) for key in group or ()])
     if found := re.match(r"Error merging override (\S+)", text):
         return f"{found[1]}: {first_line(error.__cause__ or error)}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -254,14 +252,21 @@ def one_line(error: BaseException) -> str:
     return f"{key}: {head}" if key and str(key) not in head else head
 
 
-def unknown_key(key: str) -> str:
-    """What to say of a key that does not exist: the nearest one that does, or how to add it."""
+def unknown_key(key: str, there: Sequence[str] = ()) -> str:
+    """What to say of a key that does not exist: the nearest one that does, or how to add it.
+
+    Args:
+        key: the key, with its groups.
+        there: the keys that its group has.
+    """
     known = config.Config.__dataclass_fields__
     group, dot, inner = key.rpartition(".")
     if dot and (top := group.partition(".")[0]) in known:
         parts = getattr(known[top].type, "__dataclass_fields__", None)
         if parts is None:  # a group whose package checks it: a mapping may take a new name
-            return f"{key}: conf/{top} does not name it; if it is right, write +{key}=..."
+            near = difflib.get_close_matches(inner, there, n=1)
+            hint = f"did you mean {group}.{near[0]}? " if near else ""
+            return f"{key}: conf/{top} does not name it; {hint}if it is right, write +{key}=..."
         known, key, prefix = parts, inner, f"{group}."
     else:
         prefix = ""
@@ -280,18 +285,12 @@ def expanded(words: list[str]) -> list[str]:
 
     `stage=demo` is a preset; a launcher of several workers sweeps over them, all on one study.
 
-    `prompts=FILE.csv` is a suite, or with videos=DIR the prompts of its videos. Those videos are
-    measured with `metrics=lite`: the default's judges know the pocket world only.
+    `prompts=FILE.csv` is a suite, or with videos=DIR the prompts of its videos; `prompts.file=FILE`
+    is short for the same. Those videos are measured with `metrics=lite`: the default's judges know
+    the pocket world only. `options.KEY=VALUE` may name what conf/config.yaml does not.
     """
-    words = [
-        part
-        for word in words
-        for part in (
-            ("prompts=file", f"prompts.file={word.removeprefix('prompts=')}")
-            if word.startswith("prompts=") and word.endswith(".csv")
-            else (word,)
-        )
-    ]
+    suite = any(word.startswith("prompts=") for word in words)
+    words = [part for word in words for part in _written_out(word, suite=suite)]
     flags, more = [], []
     if "stage=demo" in words and not any("ablation=" in word for word in words):
         more.append("+ablation=demo")
@@ -314,6 +313,16 @@ def expanded(words: list[str]) -> list[str]:
     # argparse wants all overrides side by side
     first = next(n for n, word in enumerate(words) if n and "=" in word and word[0] != "-")
     return [words[0], *flags, *words[1:first], *more, *words[first:]]
+
+
+def _written_out(word: str, *, suite: bool) -> tuple[str, ...]:
+    """One word of the command line, in full; `suite` says whether `prompts=` is there as well."""
+    key, _, value = word.partition("=")
+    if key == "prompts" and "." in Path(value).name:  # no suite of conf/prompts has an ending
+        return "prompts=file", f"prompts.file={value}"
+    if key == "prompts.file" and value not in ("", "null") and not suite:
+        return "prompts=file", word
+    return (f"++{word}",) if key.startswith("options.") else (word,)
 
 
 def main() -> None:

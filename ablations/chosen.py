@@ -18,6 +18,9 @@ SAMPLERS: Mapping[str, str] = {
 }
 """The paper's name of each sampler's variants; packings are given in time order."""
 
+PARTS = ("sampler", "packing", "section", "tail", "discrete")
+"""What a variant is put together from where none is named."""
+
 LEVELS = re.compile(r"(f\d+k\d+)+")
 
 
@@ -31,7 +34,8 @@ def variants(cfg: Mapping[str, Any]) -> list[Variant]:
     Raises:
         UserError: a name that is not in the grammar, or a part that does not exist.
     """
-    names = _listed(cfg["variant"]) if cfg.get("variant") else _product(cfg)
+    given = cfg.get("variant")
+    names = _product(cfg) if given is None else _listed("variant", given)
     found: dict[str, Variant] = {}
     for name in names:
         variant = parse(str(name))
@@ -41,21 +45,19 @@ def variants(cfg: Mapping[str, Any]) -> list[Variant]:
 
 def _product(cfg: Mapping[str, Any]) -> list[str]:
     """The names of all combinations of the parts."""
-    samplers = _listed(cfg["sampler"])
-    for sampler in samplers:
+    parts = {key: _listed(key, cfg[key]) for key in PARTS}
+    for sampler in parts["sampler"]:
         if sampler not in SAMPLERS:
             raise UserError(f"sampler={sampler}: choose from {', '.join(SAMPLERS)}")
-    for packing in _listed(cfg["packing"]):
+    for packing in parts["packing"]:
         if not LEVELS.fullmatch(str(packing)):
             raise UserError(
                 f"packing={packing}: give levels fNkM in time order, such as f16k4f2k2f1k1"
             )
-    parts = (cfg["packing"], cfg["section"], cfg["tail"], cfg["discrete"])
-    options = {key: _listed(value) for key, value in sorted((cfg.get("options") or {}).items())}
+    asked = sorted((cfg.get("options") or {}).items())
+    options = {key: _listed(f"options.{key}", value) for key, value in asked}
     names = []
-    for sampler, packing, section, tail, discrete in itertools.product(
-        samplers, *map(_listed, parts)
-    ):
+    for sampler, packing, section, tail, discrete in itertools.product(*parts.values()):
         levels = re.findall(r"f\d+k\d+", str(packing))
         body = SAMPLERS[sampler].format(
             packing=packing, reversed="".join(reversed(levels)), section=section, tail=tail
@@ -68,6 +70,9 @@ def _product(cfg: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _listed(value: Any) -> Sequence[Any]:
-    """A value as a list of one; a list as it is."""
-    return value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+def _listed(key: str, value: Any) -> Sequence[Any]:
+    """A value as a list of one; a list as it is, unless it is empty."""
+    listed = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if not listed:
+        raise UserError(f"{key}=[]: give one or more")
+    return listed

@@ -27,10 +27,10 @@ class Prompts:
     """Pocket world: scenes; each gives two prompts, its own action and another one."""
     first_scene: int = 0
     """Pocket world: number of the first scene."""
-    ids: list[str] | None = None
-    """Only these prompts."""
-    tags: list[str] | None = None
-    """Only prompts with one of these tags."""
+    ids: Any = None
+    """Only this prompt, or these."""
+    tags: Any = None
+    """Only prompts with this tag, or one of these."""
     limit: int | None = None
     """Only the first so many."""
 
@@ -121,7 +121,7 @@ class Config:
     videos: str | None = None
     """A folder of any videos for stage=score; their scores go to the study's folder."""
     shard: str = "1/1"
-    """With `videos`: the k-th of n parts, for as many processes or machines."""
+    """For stage=score: the k-th of n parts of what there is, for as many processes or machines."""
     watch: bool = False
     json: bool = False
     plan: bool = False

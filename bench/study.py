@@ -299,8 +299,9 @@ class Study:
             files.create_once(path / "study.yaml", text)
         study = cls.open(path)
         for key, theirs, ours in _differences(study.settings, settings):
-            if not study._bound():  # a first try that made nothing binds nobody
+            if not study._bound():  # tries that made nothing bind nobody
                 files.atomic_write(path / "study.yaml", text)
+                study._ask_anew({key: (configuration or {}).get(key) for key in settings})
                 return cls.open(path)
             raise UserError(
                 f"study={path} was made with {key}={theirs}, not {ours}: "
@@ -309,12 +310,21 @@ class Study:
         return study
 
     def _bound(self) -> bool:
-        """Whether there are cells of these settings, somebody makes one, or jobs will."""
+        """Whether there are videos of these settings, somebody makes one, or jobs will."""
         return (
-            (self.path / "cells").exists()
-            or any((self.path / "logs").glob("*.json"))
+            any((self.path / "logs").glob("*.json"))
             or any(claim.alive for claim in claims.read_claims(self.path / "claims"))
+            or any(cell.status == "done" for cell in self.cells())
         )
+
+    def _ask_anew(self, shared: Mapping[str, Any]) -> None:
+        """Give earlier requests, of which nothing is made, the settings that the study has now."""
+        for command in self.commands:
+            if command.configuration:
+                path = self.path / "asked" / f"{command.name}.json"
+                stored = json.loads(path.read_bytes())
+                stored["configuration"] |= shared
+                files.atomic_write(path, json.dumps(stored, indent=1))
 
     def ask(
         self,

@@ -28,10 +28,20 @@ def chosen(cfg: Mapping[str, Any], known: Collection[str] = ()) -> Suite:
         UserError: all problems of the suite, one line each.
     """
 
+    if cfg["limit"] is not None and cfg["limit"] < 1:
+        raise UserError(f"prompts.limit={cfg['limit']}: give a whole number from 1 on, or null")
+
+    ids, tags = _names(cfg["ids"]), _names(cfg["tags"])
+
     def wanted(suite: Suite) -> Suite:
-        return Suite(suite.select(cfg["ids"], cfg["tags"]).prompts[: cfg["limit"]])
+        return Suite(suite.select(ids, tags).prompts[: cfg["limit"]])
 
     if cfg["kind"] == "pocket":
+        if cfg["file"]:
+            raise UserError(
+                f"prompts.file={cfg['file']}: prompts=pocket reads no file; "
+                f"write prompts={cfg['file']}"
+            )
         return wanted(pocket(cfg["scenes"], cfg["first_scene"]))
     if cfg["kind"] == "file":
         if not cfg["file"]:
@@ -46,6 +56,13 @@ def chosen(cfg: Mapping[str, Any], known: Collection[str] = ()) -> Suite:
             )
         return prompts.load(path, images, known, wanted)
     raise UserError(f"prompts.kind={cfg['kind']}: choose from file, pocket")
+
+
+def _names(given: Any) -> list[str] | None:
+    """Ids or tags as words, of one or of a list; None stays None."""
+    if given is None:
+        return None
+    return [str(name) for name in (given if isinstance(given, list | tuple) else [given])]
 
 
 def pocket(scenes: int, first: int) -> Suite:

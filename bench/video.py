@@ -31,6 +31,8 @@ X264 = "threads=1:lookahead-threads=1:sliced-threads=0:mbtree=0"
 one run in eight) other bytes from run to run, whatever the number of threads."""
 
 CRF_RANGE = (0, 51)
+LONGEST = 3600
+"""Seconds that may be asked for: a plan comes first, and its time grows with their square."""
 PRESETS = (
     "ultrafast",
     "superfast",
@@ -70,6 +72,8 @@ def check_video(video: Mapping[str, Any]) -> None:
     for key in ("seconds", "fps"):
         if not (math.isfinite(video[key]) and video[key] > 0):
             raise UserError(f"video.{key}={video[key]}: give a positive number")
+    if video["seconds"] > LONGEST:
+        raise UserError(f"video.seconds={video['seconds']:g}: give at most {LONGEST} (an hour)")
     check_crf(video["crf"])
     if video["preset"] not in PRESETS:
         raise UserError(f"video.preset={video['preset']}: choose from {', '.join(PRESETS)}")

@@ -5,6 +5,7 @@ told, before torch is loaded. Sets (`paper`, `lite`, `pocket`) are the files of 
 """
 
 import difflib
+import inspect
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -65,11 +66,23 @@ def measures(backend: str) -> tuple[str, ...]:
 
 
 def build(backend: str, **options: Any) -> Metric:
-    """The Metric of a back-end, its weights not yet loaded."""
+    """The Metric of a back-end, its weights not yet loaded.
+
+    Raises:
+        UserError: an unknown back-end, or an option that it does not have.
+    """
     measures(backend)
     factory = BACKENDS[backend][1]
     if isinstance(factory, str):
         module, name = factory.split(":")
         factory = getattr(import_module(module), name)
         assert callable(factory)
+    there = inspect.signature(factory).parameters
+    if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in there.values()):
+        for key in options:
+            if key not in there:
+                raise UserError(
+                    f"metrics.options.{backend}.{key}: no such option; "
+                    + (f"there are {', '.join(there)}" if there else f"{backend} has none")
+                )
     return factory(**options)

@@ -154,6 +154,7 @@ class Scorer:
         self.offline = self.set.offline
         self.threads = threads
         self._device = self.set.device
+        _check_there(self._device)
         self.metrics = [build(self.set, backend) for backend in self.set.backends]
         self._loaded: dict[str, MetricError | None] = {}
 
@@ -312,6 +313,17 @@ def build(metric_set: MetricSet, backend: str) -> Metric:
         return registry.build(backend, **options)
     except TypeError as error:
         raise UserError(f"metrics.options.{backend}: {error}") from None
+
+
+def _check_there(device: str | None) -> None:
+    """Refuse a GPU that is not there: every video would fail by it, one after the other."""
+    if device is None or not device.startswith("cuda"):
+        return
+    import torch
+
+    number = int(device.partition(":")[2] or 0)
+    if number >= torch.cuda.device_count():
+        raise UserError(f"device={device}: there is no such CUDA device here")
 
 
 def score_video(

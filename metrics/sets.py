@@ -1,5 +1,6 @@
 """Metric sets: the files of conf/metrics, one set a file."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from metrics.errors import UserError
 FOLDER = Path(__file__).parents[1] / "conf" / "metrics"
 
 CHUNK = 16
+
+DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class MetricSet:
             raise UserError(f"metrics.fraction is {self.fraction}; it must be in (0, 0.5]")
         if self.chunk < 1:
             raise UserError(f"metrics.chunk is {self.chunk}; it must be at least 1")
+        if self.device is not None and not DEVICE.fullmatch(self.device):
+            raise UserError(f"device is {self.device!r}; give cpu, cuda or cuda:N; null chooses")
         for backend in self.options:
             if backend not in self.backends:
                 raise UserError(

@@ -27,7 +27,7 @@ from metrics import damage, registry, weights
 from metrics.base import Chunk, Frames, Metric, ScoringContext, VideoInfo
 from metrics.catalogue import SPECS
 from metrics.drift import FRACTION, segment_length
-from metrics.errors import MetricError
+from metrics.errors import MetricError, UserError
 from metrics.one_pass import MetricRun, run
 from metrics.rows import Labels, measured_rows
 from metrics.store import ScoreRow
@@ -213,10 +213,23 @@ def clip_frames(clip: str, count: int) -> tuple[Frames, float]:
     Args:
         clip: a name in tests/media, `STREET`, or a path; a photograph becomes a pan over it.
         count: frames.
+
+    Raises:
+        UserError: the file is not there, or cannot be read.
     """
     if clip == STREET:
         return pan(weights.get(PHOTOGRAPH.name), count, BOTH_HANDS), PAN_FPS
     path = Path(clip) if Path(clip).suffix else MEDIA / f"{clip}.mp4"
+    try:
+        return _read(path, count)
+    except OSError as error:  # a photograph's
+        raise UserError(f"--clips {clip}: {error.strerror or error}") from None
+    except MetricError as error:
+        raise UserError(f"--clips {clip}: {error}") from None
+
+
+def _read(path: Path, count: int) -> tuple[Frames, float]:
+    """The first frames of a video, or of a pan over a photograph."""
     if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
         return pan(path, count), PAN_FPS
     with Video(path) as video:
@@ -427,7 +440,11 @@ def main(arguments: list[str]) -> int:
         for ladder in LADDERS
         if not chosen.ladders or any(word in ladder.name for word in chosen.ladders)
     ]
-    found = climbs(ladders)
+    try:
+        found = climbs(ladders)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if chosen.clips is None:
         write(found)
     return 0 if all(one.holds for one in found) else 1

@@ -589,6 +589,9 @@ def main(names: list[str]) -> int:
         except (UserError, Unavailable) as error:
             print(f"{name}: {error}", file=sys.stderr)
             status = 1
+        except OSError as error:  # a cache that cannot be written to, or a full disk
+            print(f"{name}: {error.strerror or error} at {error.filename}", file=sys.stderr)
+            status = 1
     return status
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.errors import UserError
+from bench.errors import NO_PLACE, NO_ROOM, UserError, told
 from bench.files import atomic_write, replacing
 from reports.anonymous import from_here
 from reports.findings import findings
@@ -100,6 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in NO_ROOM + NO_PLACE:
+            raise
+        print(f"error: {told(error)}; mend that and run it again", file=sys.stderr)
+        return 2 if error.errno in NO_PLACE else 1
     size = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file())
     print(f"{options.folder}: {size / 1e6:.1f} MB")
     return 0

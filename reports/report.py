@@ -67,6 +67,8 @@ def write(
     """
     if not studies:
         raise UserError("study: name at least one study folder")
+    if not isinstance(filmstrips, int) or isinstance(filmstrips, bool) or filmstrips < 0:
+        raise UserError(f"report.filmstrips={filmstrips}: give a whole number from 0 on")
     paths = [Path(study) for study in studies]
     results = load(*paths, votes=votes)
     if anonymous:

@@ -12,6 +12,9 @@ from reports.report import write
 def run(cfg: Mapping[str, Any]) -> int:
     """The stage `report`: write the report that a configuration asks for and say where it is."""
     chosen = dict(cfg.get("report") or {})
+    for key in ("studies", "scenes"):  # one may be given without brackets
+        if isinstance(chosen.get(key), str):
+            chosen[key] = [chosen[key]]
     studies = [cfg["study"], *(chosen.pop("studies", None) or [])]
     loggers = {name: chosen.pop(name, None) for name in ("tensorboard", "wandb")}
     known = set(write.__kwdefaults__ or {}) | {"out"}

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,18 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["bacth=2"], "did you mean batch?"),
         (["video.fsp=3"], "video.fsp: no such key; did you mean video.fps?"),
         (["generator.dtypes.vae=float32"], "if it is right, write +generator.dtypes.vae=..."),
+        (["generator.step=8"], "does not name it; did you mean generator.steps? if it is right"),
+        (["metrics.bakends=[dis]"], "did you mean metrics.backends?"),
+        (["report.basline=a"], "did you mean report.baseline?"),
+        (["arena.prt=1"], "did you mean arena.port?"),
+        (["arena.sizing.powr=1"], "did you mean arena.sizing.power?"),
         (["batch=two"], "batch=two"),
         (["batch=0"], "batch=0: give 1 or more"),
+        (["threads=-2"], "threads=-2: give 1 or more, or null"),
+        (["time_limit=-5"], "time_limit=-5.0: give seconds from 0 on, or null"),
+        (["device=gpu"], "device=gpu: give cpu, cuda or cuda:N; null chooses"),
+        (["stage=score", "device=gpu"], "device=gpu: give cpu, cuda or cuda:N; null chooses"),
+        (["+generator.device=gpu"], "generator.device: gpu: give cpu, cuda or cuda:N"),
         (["seeds=[a]"], "seeds=['a']"),
         (["variant=td_f16k4f2k2f1k1_h9"], "at character"),
         (["variant=td_f15k4f2k2f1k1_g9"], "f15k4"),
@@ -84,6 +95,9 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         ),
         (["sampler=backwards"], "choose from vanilla, f1, anti_drifting"),
         (["packing=16k4"], "give levels fNkM"),
+        (["variant=[]"], "variant=[]: give one or more"),
+        (["section=[]"], "section=[]: give one or more"),
+        (["options.steps=[]"], "options.steps=[]: give one or more"),
         (["video.height=100"], "not a multiple of 16"),
         (["video=framepack", "video.height=480"], "video.width=None: give both or neither"),
         (["video.crf=99"], "video.crf=99: give 0 (best) to 51"),
@@ -91,12 +105,32 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["video.fps=0"], "video.fps=0.0: give a positive number"),
         (["video.seconds=-3"], "video.seconds=-3.0: give a positive number"),
         (["stage=plan", "video.seconds=nan"], "video.seconds=nan: give a positive number"),
+        (["stage=plan", "video.seconds=1e9"], "video.seconds=1e+09: give at most 3600 (an hour)"),
         (["prompts.tags=[swim]"], "no swim; there are"),
+        (["prompts.tags=swim"], "prompts.tags: no swim; there are"),
+        (["prompts.ids=walk-77"], "prompts.ids: no walk-77; there are"),
+        (["stage=report", "report.studies=other"], "no study there"),
+        (["prompts.limit=-1"], "prompts.limit=-1: give a whole number from 1 on, or null"),
+        (["prompts.limit=0"], "prompts.limit=0: give a whole number from 1 on, or null"),
+        (["stage=report", "report.filmstrips=-1"], "report.filmstrips=-1: give a whole number"),
+        (["stage=report", "report.filmstrips=abc"], "report.filmstrips=abc: give a whole number"),
         (["prompts=motion"], "name their folder"),
         (["prompts=file", "prompts.file=none.csv"], "none.csv: cannot be read"),
+        (["prompts.file=none.csv"], "prompts.file=none.csv: cannot be read"),
+        (["prompts=/nowhere/none.jsonl"], "prompts.file=/nowhere/none.jsonl: cannot be read"),
+        (["prompts=none.yml"], "prompts.file=none.yml: cannot be read"),
+        (["prompts=none.txt"], "prompts.file=none.txt: give a file that ends in .csv, "),
+        (
+            ["prompts=pocket", "prompts.file=a.csv"],
+            "prompts.file=a.csv: prompts=pocket reads no file; write prompts=a.csv",
+        ),
         (["generator.checkpoint=none"], "none"),
+        (["generator.shift=abc"], "generator.shift: 'abc' is neither `released` nor a positive"),
+        (["generator=folder"], "generator.path: give the folder of the videos, generator.path="),
         (["generator=folder", "generator.path=none"], "no such folder"),
         (["stage=score", "study=none"], "no study there"),
+        (["stage=score", "shard=9/8"], "shard='9/8' is not k/n with 1 ≤ k ≤ n"),
+        (["stage=score", "shard=a"], "shard='a' is not k/n with 1 ≤ k ≤ n"),
         (["stage=status", "study=none"], "no study there"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -118,6 +152,18 @@ def test_a_mistake_is_one_line_and_leaves_no_cells(
     assert said.startswith("error: ")
     assert says in said
     assert not (tmp_path / "study" / "cells").exists()
+
+
+def test_options_are_taken_as_the_documents_write_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, said = run_here(
+        ["stage=plan", "json=true", "options.steps=[8,16]"], monkeypatch, capsys
+    )
+    assert status == 0
+    names = [json.loads(line)["variant"] for line in said.splitlines()]
+    assert [name.rpartition("+")[2] for name in names] == ["steps-8", "steps-16"]
 
 
 def test_a_run_leaves_the_programs_loggers_alone(
@@ -332,6 +378,31 @@ def test_the_slurm_launcher_takes_the_cluster_keys(tmp_path: Path) -> None:
         assert f"    {line}\n" in done.stdout
 
 
+def test_shards_of_a_study_are_scored_once_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.study import CellRecord, Study
+    from metrics.score import Job, Tally
+
+    scored: list[list[str]] = []
+
+    def score_many(jobs: Iterable[Job], *rest: object, **options: object) -> Tally:
+        scored.append([job.name for job in jobs])
+        return Tally()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metrics.score.score_many", score_many)
+    study = Study.create("study")
+    study.ask(["v"], ["a", "b", "c", "d"], [0])
+    for cell in study.cells():
+        if cell.prompt_id != "b":  # not made yet: the others' shards are what they will be
+            named = {"variant": "v", "prompt_id": cell.prompt_id, "seed": 0, "status": "done"}
+            cell.write(CellRecord.model_validate(named))
+    for part in (1, 2):
+        run_here(["stage=score", "study=study", f"shard={part}/2"], monkeypatch, capsys)
+    assert scored == [["v/a_0", "v/c_0"], ["v/d_0"]]
+
+
 @pytest.mark.parametrize(
     ("words", "name", "told"),
     [
@@ -392,3 +463,32 @@ def test_a_full_disk_is_one_line_in_every_stage(
     assert framepack_bench.run(OmegaConf.create({"stage": "score", "study": "s"})) == 1
     told = "study=s: No space left on device at s/claims/worker; mend that and run it again"
     assert capsys.readouterr().err == f"error: {told}\n"
+
+
+def test_a_study_that_is_a_file_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", "study=file"])
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    said = capsys.readouterr().err
+    assert (stopped.value.code, said) == (
+        2,
+        "error: study=file: not a folder at file; mend that and run it again\n",
+    )
+
+
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.ENOENT, errno.ENOTDIR])
+def test_a_place_that_is_none_is_wrong_input(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere(cfg: object) -> int:
+        raise OSError(number, os.strerror(number), "/proc/x")
+
+    monkeypatch.setitem(framepack_bench.STAGES, "report", nowhere)
+    assert framepack_bench.run(OmegaConf.create({"stage": "report", "study": "s"})) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: study=s: ")
+    assert said.endswith(" at /proc/x; mend that and run it again\n")

@@ -112,7 +112,12 @@ def build(options: Mapping[str, Any]) -> "FramePack":
     Raises:
         UserError: an option is unknown or wrong, or the checkpoint cannot be loaded.
     """
-    return FramePack(read(Config, options))
+    config = read(Config, options)
+    try:
+        _shift(config.shift)
+    except UserError as error:
+        raise UserError(f"generator.{error}") from None
+    return FramePack(config)
 
 
 @dataclass(frozen=True)

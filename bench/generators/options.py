@@ -5,6 +5,7 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from bench.checks import DEVICE
 from bench.errors import UserError
 
 OFFLOADS: Final = ("none", "model", "sequential")
@@ -72,10 +73,12 @@ def device_name(asked: str | None) -> str:
     """The device: as asked, or cuda where there is one.
 
     Raises:
-        UserError: a CUDA device is asked for and there is none.
+        UserError: there is no such device.
     """
     import torch
 
+    if asked and not DEVICE.fullmatch(asked):
+        raise UserError(f"generator.device: {asked}: give cpu, cuda or cuda:N; null chooses")
     if asked and asked.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"generator.device: {asked}: there is no CUDA device")
     return asked or ("cuda" if torch.cuda.is_available() else "cpu")

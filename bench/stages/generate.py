@@ -94,7 +94,9 @@ def run(
 
 def _existing(cfg: Mapping[str, Any]) -> int:
     """generator=folder: the videos of a folder become cells."""
-    existing = folder.find(Path(str(cfg["generator"].get("path"))))
+    if not cfg["generator"].get("path"):
+        raise UserError("generator.path: give the folder of the videos, generator.path=FOLDER")
+    existing = folder.find(Path(str(cfg["generator"]["path"])))
     suite = Suite(())
     if cfg["prompts"]["file"]:
         suite = suites.chosen(cfg["prompts"], known_images(Path(cfg["study"])))

@@ -20,16 +20,21 @@ def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
         stop: whether to go on; made from the configuration where it is not given.
 
     Raises:
-        UserError: no study, no finished video in it, or a wrong metric set.
+        UserError: no study, no finished video in it, or a wrong metric set or shard.
     """
-    from metrics.score import Job, Scores, score_many
+    from metrics.score import Job, Scores, parse_shard, score_many
 
+    part, parts = parse_shard(str(cfg["shard"]))
     study = Study.open(cfg["study"])
-    cells = [cell for cell in study.cells() if cell.status == "done"]
+    asked = list(study.cells())
+    cells = [cell for cell in asked if cell.status == "done"]
     if not cells and not cfg["claims"]["wait"]:
         return OK  # a job among others whose first cell is still being made
     if not cells:
         raise UserError(f"study={study.path}: no finished video in it; run stage=generate first")
+    if parts > 1:  # of all cells, made or not: a cell's shard stays while others are made
+        mine = {cell.key for cell in asked[part - 1 :: parts]}
+        cells = [cell for cell in cells if cell.key in mine]
     cells = cells[(first := len(cells) * cfg["worker"] // cfg["workers"]) :] + cells[:first]
     stop = stop or Stop(cfg["time_limit"], cfg["cluster"]["grace"])
     done = 0

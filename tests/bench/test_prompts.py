@@ -172,6 +172,13 @@ def test_the_pocket_suite_shares_first_frames_and_covers_all_actions() -> None:
     assert suite.prompts[0].png() == suites.pocket(1, 900_000).prompts[0].png()
 
 
+@pytest.mark.parametrize("given", ["walk-00", ["walk-00"]])
+def test_one_id_needs_no_brackets(given: object) -> None:
+    cfg = {"kind": "pocket", "file": None, "scenes": 8, "first_scene": 0, "tags": None}
+    suite = suites.chosen({**cfg, "ids": given, "limit": None})
+    assert [prompt.id for prompt in suite.prompts] == ["walk-00"]
+
+
 def test_the_motion_suite_has_sixty_prompts_of_every_kind(tmp_path: Path) -> None:
     import csv
 

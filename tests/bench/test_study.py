@@ -70,10 +70,25 @@ def test_requests_of_several_processes_add_up(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
-    Study.create(tmp_path, {"generator": {"steps": 25}, "video": {"fps": 16}})
-    (tmp_path / "cells").mkdir()  # a study that has made nothing binds nobody
+    study = Study.create(tmp_path, {"generator": {"steps": 25}, "video": {"fps": 16}})
+    named = {"variant": "v", "prompt_id": "p", "seed": 0}
+    study.cell("v", "p", 0).write(CellRecord.model_validate(named | {"status": "done"}))
     with pytest.raises(UserError, match=r"generator\.steps=25, not 8"):
         Study.create(tmp_path, {"generator": {"steps": 8}, "video": {"fps": 16}})
+
+
+def test_a_study_of_failed_cells_takes_other_settings_for_all_that_was_asked(
+    tmp_path: Path,
+) -> None:
+    wrong, right = {"steps": 0}, {"steps": 8}
+    study = Study.create(tmp_path, {"generator": wrong}, {"generator": wrong, "seeds": 0})
+    study.ask(["v"], ["p"], [0], {"generator": wrong, "seeds": 0})
+    named = {"variant": "v", "prompt_id": "p", "seed": 0}
+    study.cell("v", "p", 0).write(CellRecord.model_validate(named | {"status": "failed"}))
+    study = Study.create(tmp_path, {"generator": right}, {"generator": right, "seeds": 1})
+    assert study.settings == {"generator": right}
+    assert [one.configuration for one in study.commands] == [{"generator": right, "seeds": 0}]
+    assert study.asked == [Key("v", "p", 0)]
 
 
 def test_a_study_whose_first_cell_is_being_made_or_waits_in_a_queue_keeps_its_settings(

@@ -202,6 +202,26 @@ def test_shards_are_disjoint_and_cover_all(tmp_path, clip):
         assert count == (3 if part == 1 else 5)
 
 
+@pytest.mark.parametrize(
+    ("backend", "told"),
+    [
+        ("dis", "metrics.options.dis.prest: no such option; there are preset"),
+        ("lab-moments", "metrics.options.lab-moments.prest: no such option; lab-moments has none"),
+    ],
+)
+def test_an_option_that_a_back_end_does_not_have_is_named(backend, told):
+    chosen = {"name": "own", "backends": [backend], "options": {backend: {"prest": "fast"}}}
+    with pytest.raises(UserError) as error:
+        Scorer(chosen)
+    assert str(error.value) == told
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x"])
+def test_a_device_that_is_not_there_is_told_before_any_video_fails_by_it(device):
+    with pytest.raises(UserError, match=f"device.*{device}"):
+        Scorer(["lab-moments"], device=device)
+
+
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/0"])
 def test_a_wrong_shard_is_told(shard):
     with pytest.raises(UserError, match="shard"):

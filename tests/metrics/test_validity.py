@@ -90,3 +90,12 @@ def test_a_ladder_that_does_not_move_has_no_rank():
     assert validity.spearman((0, 1, 2), (0.5, 0.5, 0.5)) == 0.0
     assert validity.spearman((0, 1, 2), (0.1, 0.2, 0.9)) == 1.0
     assert np.isnan(validity.spearman((0, 1, 2), (0.1, 0.2, np.nan)))
+
+
+@pytest.mark.parametrize(
+    ("clip", "why"),
+    [("none.mp4", "the file does not exist"), ("none.png", "No such file or directory")],
+)
+def test_a_clip_that_is_not_there_is_one_line(clip, why, capsys):
+    assert validity.main(["blur", "--clips", clip]) == 2
+    assert capsys.readouterr().err == f"error: --clips {clip}: {why}\n"

@@ -1,5 +1,6 @@
 """Weight files: found, fetched once, checked always."""
 
+import errno
 import hashlib
 import http.server
 import io
@@ -366,3 +367,12 @@ def test_the_doctor_says_what_cannot_be_loaded_and_marks_non_commercial_weights(
     monkeypatch.setenv("FRAMEPACK_BENCH_OFFLINE", "1")
     offline = {finding.backend: finding.detail for finding in doctor.table("paper")}
     assert "offline: put the file" in offline["amt-s"] and "get it" not in offline["amt-s"]
+
+
+def test_a_cache_that_cannot_be_written_to_is_one_line(monkeypatch, capsys):
+    def read_only(name, *, offline):
+        raise PermissionError(errno.EACCES, "Permission denied", "cache/weights")
+
+    monkeypatch.setattr(weights, "get", read_only)
+    assert weights.main(["rife"]) == 1
+    assert capsys.readouterr().err == "rife: Permission denied at cache/weights\n"

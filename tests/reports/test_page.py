@@ -16,6 +16,7 @@ from PIL import Image
 
 from bench.errors import UserError
 from reports.plots.style import HATCHES, LINES, MARKERS, PALETTE, look
+from reports.publish import main as publish
 from reports.stage import run
 from reports.svg import inline
 from tests.reports.planted import INVERTED, VANILLA
@@ -173,6 +174,20 @@ def test_the_stage_refuses_what_it_does_not_know(planted_study: Path) -> None:
         run({"study": str(planted_study), "report": {"colour": "red"}})
     with pytest.raises(UserError, match=r"report\.scenes: no cell 'x_1'"):
         run({"study": str(planted_study), "report": {"scenes": ["x_1"], "parquet": False}})
+    # One of them needs no brackets.
+    with pytest.raises(UserError, match=r"report\.scenes: no cell 'x_1'"):
+        run({"study": str(planted_study), "report": {"scenes": "x_1", "parquet": False}})
+    with pytest.raises(UserError, match="study=other: no study there"):
+        run({"study": str(planted_study), "report": {"studies": "other"}})
+
+
+def test_publishing_where_no_folder_can_be_is_one_line(
+    planted_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert publish([str(planted_study), str(tmp_path / "file" / "p")]) == 2
+    told = f"error: Not a directory at {tmp_path}/file/p; mend that and run it again\n"
+    assert capsys.readouterr().err == told
 
 
 def test_the_configuration_names_every_option_of_reports() -> None:
