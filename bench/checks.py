@@ -1,12 +1,10 @@
 """What the command line says for all stages, checked once before any of them begins."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from bench.errors import UserError
-
-DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+from metrics.sets import DEVICE
 
 
 def check(cfg: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parents[1] / "conf" / "metrics"
 CHUNK = 16
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+"""Names of devices that networks may be put on."""
 
 
 @dataclass(frozen=True)
