@@ -117,6 +117,9 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         self.release(list(self._held))
+        for claim in read_claims(self.folder, self.lease):
+            # Ours still, if we were interrupted between making or removing it and noting that.
+            self._remove(claim.work, claim.generation)
         self._bury()
         self._stop.set()
         self._thread.join()

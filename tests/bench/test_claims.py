@@ -6,6 +6,9 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest import mock
+
+import pytest
 
 from bench.claims import NAME_LIMIT, Worker, file_name, read_claims
 from bench.processes import Process
@@ -166,6 +169,30 @@ def test_what_a_crash_in_a_release_leaves_is_climbed_over(tmp_path: Path) -> Non
         assert one.claim(["generate/v/p_0"])
         assert one.held("generate/v/p_0")
         assert not two.claim(["generate/v/p_0"])
+
+
+def test_an_interruption_between_making_a_claim_and_noting_it_leaves_none(tmp_path: Path) -> None:
+    take = Worker._take
+
+    def interrupted(worker: Worker, stem: str) -> int:
+        take(worker, stem)
+        raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Worker(tmp_path / "claims") as worker,
+        mock.patch.object(Worker, "_take", interrupted),
+    ):
+        worker.claim(["a"])
+    assert not (tmp_path / "claims").exists()
+
+
+def test_an_interruption_of_a_release_leaves_no_claim(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Worker(tmp_path / "claims") as worker:
+        assert worker.claim(["a"])
+        with mock.patch.object(Worker, "_remove", side_effect=KeyboardInterrupt):
+            worker.release(["a"])
+    assert not (tmp_path / "claims").exists()
 
 
 def test_the_heartbeat_keeps_all_claims_alive(tmp_path: Path) -> None:
