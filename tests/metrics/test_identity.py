@@ -209,6 +209,7 @@ def test_rows_say_cpu_where_onnxruntime_has_no_cuda(tiny_files, media, monkeypat
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     clip = media / "carphone_pristine.mp4"
     scores = Scorer(["buffalo-l"], device="cuda").score(Job(clip, media))
     assert scores.rows
