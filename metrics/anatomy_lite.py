@@ -12,7 +12,7 @@ natural. A melted face or a missing hand lowers it; a sixth finger does not; a h
 counts as missing (all through a video, so it does not drift). Small or crowded people are missed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from metrics.base import (
 from metrics.dynamic_degree import starts_in_phase, stride
 from metrics.errors import Undefined
 from metrics.face_tracks import overlap
-from metrics.forward import exact_arithmetic
+from metrics.forward import Forwards, exact_arithmetic
 
 if TYPE_CHECKING:
     from metrics.networks.landmark_graph import LandmarkGraph
@@ -240,30 +240,31 @@ class _Parts(Measurement):
         self._device = device
         self._frames: list[int] = []
         self._people: list[list[float]] = []
-        self._waiting: list[Frames] = []
-        self._groups = Groups(FRAMES_PER_FORWARD)
+        self._forwards: Forwards[int] = Forwards(FRAMES_PER_FORWARD, self._measure, device=device)
 
     def update(self, chunk: Chunk) -> None:
         skip = -chunk.first % self._step
         for offset in range(skip, len(chunk), self._step):
-            self._frames.append(chunk.first + offset)
             # A copy: a view would keep the whole chunk alive.
-            self._waiting.append(chunk.frames[offset].copy())
-            if len(self._waiting) == FRAMES_PER_FORWARD:
-                self._measure()
+            frame = chunk.frames[offset].copy()
+            self._keep(self._forwards.put(chunk.first + offset, frame))
+
+    def _keep(self, answers: Iterator[tuple[int, list[float]]]) -> None:
+        for index, people in answers:
+            self._frames.append(index)
+            self._people.append(people)
 
     def finish(self) -> Sequence[Reading]:
-        if self._waiting:
-            self._measure()
+        self._keep(self._forwards.rest())
         counts = np.array([len(people) for people in self._people], dtype=np.float64)
         if not counts.any():
             raise Undefined("there are no people in any frame")
         values = np.array([np.mean(each) if each else np.nan for each in self._people])
         return [Reading("anatomy", Curve(np.asarray(self._frames), values, weights=counts))]
 
-    def _measure(self) -> None:
-        """Score the people of the frames that wait; crops of all of them share forwards."""
-        frames, self._waiting = self._waiting, []
+    def _measure(self, group: npt.NDArray[Any]) -> list[list[float]]:
+        """The scores of the people in each of some frames; crops of all of them share forwards."""
+        frames = list(group)
         height, width = frames[0].shape[:2]
         whole = Region(width / 2, height / 2, float(max(height, width)), (0.0, -1.0))
         size = self._models["detector"].input_size[0]
@@ -275,8 +276,7 @@ class _Parts(Measurement):
         ]
         people = self._bodies(regions)
         self._score_parts(people)
-        for frame in frames:
-            self._people.append([each.score for each in people if each.frame is frame])
+        return [[each.score for each in people if each.frame is frame] for frame in frames]
 
     def _bodies(self, regions: "list[tuple[Frames, Region]]") -> "list[_Person]":
         """The people whom the pose model confirms, with their landmarks."""
@@ -324,7 +324,8 @@ class _Parts(Measurement):
         if part == "detector":
             images = [image * 2 - 1 for image in images]
         outputs: list[list[npt.NDArray[Any]]] = [[] for _ in model.outputs]
-        for group, count in (*self._groups.add(images), *self._groups.rest()):
+        groups = Groups(FRAMES_PER_FORWARD)
+        for group, count in (*groups.add(images), *groups.rest()):
             for output, answer in zip(
                 outputs, model(torch.from_numpy(group).to(self._device)), strict=True
             ):

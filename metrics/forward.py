@@ -35,8 +35,8 @@ Answer = TypeVar("Answer")
 Item = npt.NDArray[Any]
 """What one forward gets of one frame, pair or crop."""
 
-Network = Callable[[Item], Item]
-"""A group of items [size, ...] to one answer each [size, ...]."""
+Network = Callable[[Item], Sequence[Any] | Item]
+"""A group of items [size, ...] to one answer each: [size, ...], or a list."""
 
 
 AT_ONCE = 4
@@ -90,22 +90,22 @@ class Forwards(Generic[Key]):
         self._at_once = at_once
         self._device = device
         self._keys: list[Key] = []
-        self._under_way: deque[tuple[list[Key], Future[Item]]] = deque()
+        self._under_way: deque[tuple[list[Key], Future[Sequence[Any] | Item]]] = deque()
 
-    def put(self, key: Key, item: Item) -> Iterator[tuple[Key, Item]]:
+    def put(self, key: Key, item: Item) -> Iterator[tuple[Key, Any]]:
         """Add an item; gives the answers that are due by now: none, or those of whole groups."""
         self._keys.append(key)
         for group, count in self._groups.add([item]):
             yield from self._forward(group, count)
 
-    def rest(self) -> Iterator[tuple[Key, Item]]:
+    def rest(self) -> Iterator[tuple[Key, Any]]:
         """All answers that were not given yet."""
         for group, count in self._groups.rest():
             yield from self._forward(group, count)
         while self._under_way:
             yield from self._oldest()
 
-    def _forward(self, group: Item, count: int) -> Iterator[tuple[Key, Item]]:
+    def _forward(self, group: Item, count: int) -> Iterator[tuple[Key, Any]]:
         keys, self._keys = self._keys[:count], self._keys[count:]
         workers = _workers(self._device)
         if workers is None:
@@ -117,7 +117,7 @@ class Forwards(Generic[Key]):
             yield from self._oldest()
         self._under_way.append((keys, workers.submit(self._network, group)))
 
-    def _oldest(self) -> Iterator[tuple[Key, Item]]:
+    def _oldest(self) -> Iterator[tuple[Key, Any]]:
         """The answers to the group that has been under way for longest."""
         keys, answers = self._under_way.popleft()
         yield from zip(keys, answers.result()[: len(keys)], strict=True)

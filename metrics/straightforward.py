@@ -127,10 +127,10 @@ class PlainYuNet:
 @contextmanager
 def plain_networks() -> Iterator[None]:
     """Back-ends that load within it get plain networks."""
-    from metrics import faces_lite
+    from metrics import faces_lite, motion
     from metrics.networks import rife, yunet
 
-    def as_it_is(network: nn.Module) -> nn.Module:
+    def as_it_is(network: nn.Module, device: str = "") -> nn.Module:
         return network
 
     with ExitStack() as stack:
@@ -138,6 +138,7 @@ def plain_networks() -> Iterator[None]:
             (rife, "RIFE", PlainRIFE),
             (landmark_graph, "LandmarkGraph", PlainLandmarkGraph),
             (faces_lite, "folded", as_it_is),
+            (motion, "laid_out", as_it_is),
             (yunet, "YuNet", PlainYuNet),
         ):
             stack.enter_context(mock.patch.object(owner, name, plain))

@@ -5,8 +5,8 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from bench.checks import DEVICE
 from bench.errors import UserError
+from metrics.sets import DEVICE
 
 OFFLOADS: Final = ("none", "model", "sequential")
 

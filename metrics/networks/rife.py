@@ -63,7 +63,7 @@ class FlowBlock(nn.Module):
             scale: the block works at 1/scale of the resolution.
         """
         features = self.conv0(x)
-        out = self.lastconv(self.convblock(features) + features)
+        out = self.lastconv(self.convblock(features) + features).contiguous()
         # Multiplied before it is enlarged: the same numbers, as scales are powers of two.
         out[:, :4] *= 2 * scale
         return rescale(out, 2 * scale)
