@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +103,11 @@ def run(cfg: Mapping[str, Any], say: gallery.Say = _say) -> None:
     if settings.export or settings.import_:
         _exchange(study, settings, say)
         return
-    with _bound(settings) as listener, opened(study, settings, say) as arena:
+    with (
+        _bound(settings) as listener,
+        opened(study, settings, say) as arena,
+        _ended_by_signals(_server(arena, settings)) as server,
+    ):
         # Not before there is something to show: who finds the address open is served.
         with _address_told(settings):
             listener.listen(1024)
@@ -119,7 +125,13 @@ def run(cfg: Mapping[str, Any], say: gallery.Say = _say) -> None:
         if settings.host not in LOOPBACK and settings.access == "open":
             say("whoever reaches this address may vote; arena.access=invitation asks for links")
         say("stop with Ctrl-C; raters can go on where they were after the next start")
-        config = uvicorn.Config(
+        server.run(sockets=[listener])
+        say("stopped; all votes are stored")
+
+
+def _server(arena: Arena, settings: Settings) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
             arena.app,
             log_level=logging.WARNING,
             access_log=False,
@@ -130,9 +142,29 @@ def run(cfg: Mapping[str, Any], say: gallery.Say = _say) -> None:
             timeout_graceful_shutdown=5,
             lifespan="off",
         )
-        with suppress(KeyboardInterrupt):  # raised again once everything is closed in order
-            uvicorn.Server(config).run(sockets=[listener])
-        say("stopped; all votes are stored")
+    )
+
+
+@contextmanager
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[uvicorn.Server]:
+    """Ctrl-C and SIGTERM end `server` in order, whether it runs already or is about to.
+
+    uvicorn listens to signals while it runs only. A KeyboardInterrupt just before would be a
+    traceback, or nothing at all where Python ignores exceptions (in a weak reference's callback).
+    Outside the main thread, where Python takes no handlers, nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield server
+        return
+    before = {
+        number: signal.signal(number, server.handle_exit)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield server
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

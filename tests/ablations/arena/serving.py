@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,7 +29,8 @@ class Server:
         self.log = study.parent / f"{study.name}.log"
 
     def start(self, timeout: float = 40.0) -> None:
-        """Start and wait until it listens."""
+        """Start and wait until it says that raters may come."""
+        said = self.log.stat().st_size if self.log.exists() else 0
         command = [sys.executable, "-m", "tests.ablations.arena.serving", json.dumps(self.config)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with self.log.open("ab") as log:
@@ -41,9 +41,8 @@ class Server:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(self.log.read_text())
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+            if b"raters: " in self.log.read_bytes()[said:]:
+                return
             time.sleep(0.02)
         raise TimeoutError(self.log.read_text())
 
@@ -58,7 +57,7 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(10)
+                self.process.wait(60)  # a busy machine takes its time
             except subprocess.TimeoutExpired:
                 self.kill()
 

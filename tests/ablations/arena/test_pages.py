@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -469,6 +472,42 @@ def test_ctrl_c_ends_in_order(server: Server) -> None:
     assert "stopped; all votes are stored" in log
     assert "Traceback" not in log
     assert f"raters: http://localhost:{server.port}/" in log
+
+
+INTERRUPTED = """
+import signal, sys
+from ablations.arena.server import run
+
+def say(line):
+    print(line, flush=True)
+    if line.startswith("raters:"):
+        signal.raise_signal(int(sys.argv[2]))
+
+run({"study": sys.argv[1], "arena": {"port": 0, "control_videos": 0}}, say)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_opening_the_address_and_serving_ends_in_order(
+    study: Path, number: signal.Signals
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(study), str(int(number))],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "stopped; all votes are stored"
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_ends_in_order(server: Server) -> None:
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(60) == 0
+    assert "stopped; all votes are stored" in server.log.read_text()
 
 
 @pytest.mark.parametrize("chunked", [False, True])
