@@ -9,7 +9,7 @@ import numpy as np
 from reports.analysis import Analysis, Entrant
 from reports.columns import Column
 from reports.tables.evidence import SIGNIFICANT
-from reports.tables.table import MINUS, Number, text_of
+from reports.tables.table import Number, text_of
 
 
 def findings(analysis: Analysis) -> Iterator[str]:
@@ -117,9 +117,8 @@ def _variance(analysis: Analysis) -> Iterator[str]:
             for name in ("sampler", "packing", "section", "prompt", "seed", "shared")
             if name in shares and np.isfinite(shares[name].share)
         )
-        below = " (below 0: none)" if MINUS in told else ""
         if len(analysis.variants) > 1 and told:
-            yield f"Of the variance of {column.title} between videos go with: {told}{below}."
+            yield f"Of the variance of {column.title} between videos go with: {told}."
 
 
 def _people(analysis: Analysis) -> Iterator[str]:

@@ -24,12 +24,10 @@ def variance(analysis: Analysis) -> Plot | None:
     ]
     for row, column in enumerate(columns):
         shares = {share.factor: share.share for share in analysis.variance[column].shares}
-        # A share below 0 is 0 up to chance; the bar shows the others' proportions.
-        shown = {factor: max(0.0, shares.get(factor, 0.0)) for factor in used}
-        total = sum(shown.values()) or 1.0
+        shown = {factor: shares.get(factor, 0.0) for factor in used}
         left = 0.0
         for factor in used:
-            width = 100 * shown[factor] / total
+            width = 100 * shown[factor]
             place = FACTORS.index(factor)
             rest = factor in ("rest", "shared")
             panel.barh(

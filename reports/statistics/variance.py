@@ -12,9 +12,11 @@ shares here let a study confirm or refute that. They are built as follows.
 - What is nested enters afterwards: what else tells variants apart (tail, discretisation, options
   and combinations) after sampler, packing and section; the seed after the prompt, since a seed's
   noise is another one under another prompt. What remains is variant × prompt and chance.
+- Taking chance off can leave less than nothing: such a share is 0, and rest is what the others leave.
+  Factors that hide one another seem to explain more one by one than together (shared would be
+  below 0): their shares are scaled down to what they explain together. So every share lies between
+  0 and 1, in every resample too, and all add up to 1.
 - Intervals resample whole prompts.
-
-A share can come out slightly below 0, which means 0.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ Design = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Share:
-    """A factor's share of the variance, 0..1 up to chance, with its interval over prompts."""
+    """A factor's share of the variance, 0 to 1, with its interval over prompts."""
 
     factor: str
     share: float
@@ -263,7 +265,7 @@ def variance_shares(
         parts["seed"] = fits.gain(whole, with_seed, seed_noise)
     else:
         missing["seed"] = "too few videos" if drawn_twice else "one seed a prompt"
-    parts["rest"] = 1 - np.sum(list(parts.values()), axis=0)
+    parts = _between_0_and_1(parts)
 
     levels = {**{name: len(set(of)) for name, of in factors.items()}}
     levels |= {"prompt": prompts, "seed": int(draw.max()) + 1, "other of variant": len(used)}
@@ -281,6 +283,27 @@ def variance_shares(
         if _confounded(factors[one], factors[other])
     )
     return Variance(tuple(shares), confounded, missing, len(values), prompts)
+
+
+NESTED = ("other of variant", "seed")
+"""What enters after the factors that may share."""
+
+
+def _between_0_and_1(parts: Mapping[str, Floats]) -> dict[str, Floats]:
+    """The estimates of all parts as shares of one whole, with the rest.
+
+    The factors' shares, with shared, cannot exceed what the factors explain together; what is
+    nested comes on top of that; so their sum never exceeds 1 and rest is never below 0.
+    """
+    kept = {name: np.maximum(part, 0.0) for name, part in parts.items()}
+    if "shared" in parts:
+        factors = [name for name in parts if name not in ("shared", *NESTED)]
+        alone = np.sum([kept[name] for name in factors], axis=0)
+        together = np.maximum(alone + np.minimum(parts["shared"], 0.0), 0.0)
+        scale = np.where(alone > 0, together / np.where(alone > 0, alone, 1.0), 1.0)
+        kept |= {name: kept[name] * scale for name in factors}
+    # Rounding may leave a rest of -1e-16.
+    return {**kept, "rest": np.maximum(1 - np.sum(list(kept.values()), axis=0), 0.0)}
 
 
 def _confounded(one: Labels, other: Labels) -> bool:

@@ -118,8 +118,8 @@ def variance(analysis: Analysis) -> Table | None:
     notes = [
         "Percent of the variance between videos. Sampler counts +D as a sampler of its own. "
         "Shared goes with several factors that the sweep did not vary apart. Rest is variant × "
-        "prompt and chance. What chance alone would give is taken off, so a share may fall below "
-        "0: none. Intervals resample prompts.",
+        "prompt and chance. What chance alone would give is taken off; what is then below 0 is "
+        "0. Intervals resample prompts.",
     ]
     for column in analysis.scored:
         found = analysis.variance[column]

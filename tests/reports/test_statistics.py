@@ -195,6 +195,7 @@ def test_variance_shares_add_up_to_everything() -> None:
 def test_a_balanced_sweep_gives_the_textbook_analysis_of_variance() -> None:
     where, factors = sweep(3, 2, 5, 1)
     values = np.random.default_rng(4).normal(size=len(where["variant"]))
+    values += factors["sampler"][where["variant"]]
     found = variance_shares(values, **where, factors=factors)
     shares = {share.factor: share.share for share in found.shares}
     cube = values.reshape(2, 3, 5)  # packing, sampler, prompt
@@ -203,6 +204,76 @@ def test_a_balanced_sweep_gives_the_textbook_analysis_of_variance() -> None:
     cells = cube.mean(axis=2, keepdims=True) + cube.mean(axis=(0, 1)) - values.mean()
     noise = ((cube - cells) ** 2).sum() / (5 * 4)
     assert shares["sampler"] == pytest.approx((between - 2 * noise) / total)
+
+
+def squares_left(values: np.ndarray, *factors: np.ndarray) -> tuple[float, int]:
+    """Residual sum of squares and rank of a model with one constant a level, by brute force."""
+    columns = [np.ones(len(values))]
+    columns += [(of == level).astype(float) for of in factors for level in np.unique(of)]
+    design = np.stack(columns, axis=1)
+    solved, _, rank, _ = np.linalg.lstsq(design, values, rcond=1e-9)
+    return float(((values - design @ solved) ** 2).sum()), int(rank)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_shares_of_an_unbalanced_sweep_are_those_of_models_fitted_by_brute_force(seed: int) -> None:
+    """Few videos, factors that matter little: some estimates fall below 0 and must be told as 0."""
+    rng = np.random.default_rng(seed)
+    where, factors = sweep(2, 3, 4, 2)
+    kept = where["variant"] != 5  # so that sampler and packing are not orthogonal
+    where = {name: of[kept] for name, of in where.items()}
+    values = rng.normal(size=kept.sum()) + 0.5 * rng.normal(size=4)[where["prompt"]]
+    found = variance_shares(values, **where, factors=factors, resamples=200)
+    shares = {share.factor: share.share for share in found.shares}
+
+    by = {name: of[where["variant"]] for name, of in factors.items()} | {"prompt": where["prompt"]}
+    total, _ = squares_left(values)
+    mains, constants = squares_left(values, *by.values())
+    whole, most = squares_left(values, where["variant"], where["prompt"])
+    draw = 2 * where["prompt"] + where["seed"]
+    seeded, all_of_them = squares_left(values, where["variant"], draw)
+    noise = whole / (len(values) - most)
+    estimate = {}
+    for name in by:
+        rest, fewer = squares_left(values, *(of for other, of in by.items() if other != name))
+        estimate[name] = (rest - mains - (constants - fewer) * noise) / total
+    together = (total - mains - (constants - 1) * noise) / total
+    shared = together - sum(estimate.values())
+    positive = {name: max(one, 0.0) for name, one in estimate.items()}
+    room = max(0.0, sum(positive.values()) + min(shared, 0.0))
+    factor = room / sum(positive.values()) if sum(positive.values()) else 1.0
+    expected = {name: one * factor for name, one in positive.items()}
+    expected["shared"] = max(0.0, shared)
+    expected["other of variant"] = max(0.0, (mains - whole - (most - constants) * noise) / total)
+    seed_noise = seeded / (len(values) - all_of_them)
+    expected["seed"] = max(0.0, (whole - seeded - (all_of_them - most) * seed_noise) / total)
+    expected["rest"] = 1 - sum(expected.values())
+    assert shares == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_share_and_no_end_of_an_interval_leaves_0_to_1(seed: int) -> None:
+    where, factors = sweep(2, 2, 4, 2)
+    values = np.random.default_rng(seed).normal(size=len(where["variant"]))
+    found = variance_shares(values, **where, factors=factors)
+    ends = np.array([[one.low, one.share, one.high] for one in found.shares])
+    assert (ends >= 0).all() and (ends <= 1).all()
+    assert ends[:, 1].sum() == pytest.approx(1)
+
+
+def test_factors_that_hide_one_another_explain_no_more_than_they_do_together() -> None:
+    """Sampler and packing cancel in the variants that most videos are of."""
+    variant = np.repeat([0, 1, 2], [40, 40, 2])
+    prompt = np.concatenate([np.arange(40), np.arange(40), [0, 1]])
+    where = {"variant": variant, "prompt": prompt, "seed": np.zeros(82, dtype=np.int64)}
+    factors = {"sampler": np.array([0, 1, 0]), "packing": np.array([0, 1, 1])}
+    values = np.array([0.0, 0.0, 5.0])[variant] + np.random.default_rng(0).normal(0, 1, 82)
+    found = variance_shares(values, **where, factors=factors)
+    shares = {share.factor: share.share for share in found.shares}
+    left, _ = squares_left(values, variant)
+    explained = 1 - left / squares_left(values)[0]
+    assert shares["shared"] == 0
+    assert shares["sampler"] + shares["packing"] == pytest.approx(explained, abs=0.06)
 
 
 def test_factors_that_always_go_together_share_and_say_so() -> None:
