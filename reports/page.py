@@ -28,7 +28,7 @@ from reports.analysis import Analysis
 from reports.anonymous import from_here
 from reports.findings import findings
 from reports.plots.filmstrip import MOMENTS, Filmstrip
-from reports.plots.over_time import chosen
+from reports.plots.looks import chosen
 from reports.provenance import CITATION, VERSION, commands, facts, settings
 from reports.svg import inline
 from reports.tables import Table

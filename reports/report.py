@@ -90,9 +90,9 @@ def write(
 
     plots = []
     for plot in all_plots(analysis):
-        svg, png = save(plot.figure, folder / "plots", plot.name)
-        plots.append(drawn(plot.name, plot.title, plot.caption, svg))
-        files += [svg, png]
+        saved = save(plot.figure, folder / "plots", plot.name)
+        plots.append(drawn(plot.name, plot.title, plot.caption, saved[0]))
+        files += saved
     shown = films.filmstrips(analysis, filmstrips, scenes)
     for film in shown:
         with styled():

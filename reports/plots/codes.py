@@ -20,7 +20,8 @@ from bench.distortion import psnr
 from reports.analysis import Analysis, Entrant
 from reports.contrasts import TRAITS, trait
 from reports.plots.figure import Plot
-from reports.plots.style import FAINT, look
+from reports.plots.looks import GREY, looks
+from reports.plots.style import FAINT, Look, look
 from reports.statistics import Estimate, estimate
 from reports.statistics.clusters import EMPTY, Floats
 
@@ -51,14 +52,18 @@ def codes(analysis: Analysis) -> Plot | None:
         (one.value for f in families for _, e in f.members if _finite(one := _psnr(analysis, e))),
         default=1.0,
     )
+    look_of = dict(zip((e.name for e in analysis.variants), looks(analysis), strict=True))
     for place, family in enumerate(families):
         plain = family.plain
+        drawn = look_of[(plain or family.members[0][1]).name]
+        if drawn is GREY:  # markers and lines tell grey families apart
+            drawn = replace(look(place), colour=FAINT)
         unchanged = None if plain is None else replace(EMPTY, value=HEADROOM * best)
-        _line(panels[0], place, family, at, lambda e: _psnr(analysis, e), unchanged)
-        _line(panels[1], place, family, at, lambda e: _colours(analysis, e), None)
+        _line(panels[0], drawn, family, at, lambda e: _psnr(analysis, e), unchanged)
+        _line(panels[1], drawn, family, at, lambda e: _colours(analysis, e), None)
         for panel, column in zip(panels[2:], drifts, strict=True):
             found = None if plain is None else analysis.estimate(plain, column)
-            _line(panel, place, family, at, lambda e, c=column: analysis.estimate(e, c), found)
+            _line(panel, drawn, family, at, lambda e, c=column: analysis.estimate(e, c), found)
     if not any(family.plain for family in families):
         del at[np.inf]
     else:
@@ -142,14 +147,13 @@ def _finite(one: Estimate) -> bool:
 
 def _line(
     panel: Axes,
-    place: int,
+    drawn: Look,
     family: Family,
     at: Mapping[float, float],
     read: Any,
     plain: Estimate | None,
 ) -> None:
     """One family's values over K, and where it stands without +D."""
-    drawn = look(place)
     points = [(at[float(k)], read(entrant)) for k, entrant in family.members]
     points = [(k, one) for k, one in points if _finite(one)]
     style: dict[str, Any] = {"color": drawn.colour, "marker": drawn.marker}

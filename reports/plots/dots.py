@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.analysis import Analysis
 from reports.plots.figure import Plot
-from reports.plots.style import FAINT, INK, MONO, look
+from reports.plots.looks import in_colour, looks
+from reports.plots.style import FAINT, INK, MONO, Look
 from reports.statistics import Estimate
+from reports.statistics.clusters import EMPTY
 
 ROW = 0.27
 """Inches a variant."""
@@ -21,12 +25,13 @@ def drift(analysis: Analysis) -> Plot | None:
     if not columns:
         return None
     number = len(analysis.variants)
+    drawn = looks(analysis)
     figure = Figure(figsize=(10.5, 1.1 + ROW * number), layout="constrained")
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     for panel, column in zip(panels, columns, strict=True):
         for place, entrant in enumerate(analysis.variants):
             one = analysis.estimate(entrant, column)
-            dot(panel, place, one.value, one.low, one.high)
+            dot(panel, place, one, drawn[place])
         rows(panel, number)
         panel.set_title(column.title)
         panel.set_xlabel("percent points" if column.scale == 100.0 else column.unit)
@@ -36,7 +41,8 @@ def drift(analysis: Analysis) -> Plot | None:
         "drift",
         "Drift per metric",
         "|start − end| of each metric, mean over videos with 95 % intervals clustered by prompt. "
-        "Further left is better.",
+        "Further left is better. A bar that reaches the right edge goes on beyond it."
+        + in_colour(analysis),
         figure,
     )
 
@@ -59,8 +65,10 @@ def ratings(analysis: Analysis) -> Plot | None:
     margin = 0.05 * max(float(np.ptp(ends)), 1.0)
     edges = float(ends.min()) - margin, float(ends.max()) + margin
     panel.set_xlim(*edges)
+    drawn = looks(analysis)
     for row, (one, place) in enumerate(found):
-        dot(panel, row, one.rating, *np.clip([one.low, one.high], *edges), style=place)
+        low, high = np.clip([one.low, one.high], *edges)
+        dot(panel, row, replace(EMPTY, value=one.rating, low=low, high=high), drawn[place])
         if row and one.group != found[row - 1][0].group:
             panel.axhline(row - 0.5, color=FAINT, linewidth=0.8)
         panel.plot([one.elo], [row], marker="|", markersize=9, color=INK, linestyle="none")
@@ -78,7 +86,8 @@ def ratings(analysis: Analysis) -> Plot | None:
         f"From {analysis.human.counted} votes. Dots: Bradley-Terry ratings with 95 % intervals, "
         f"clustered by {analysis.human.board.by}; strokes: ELO with K = 32 as in the paper. "
         "Further right is better. A bar that reaches the edge has no end there."
-        + (" A line parts groups that were never compared." if analysis.human.parted else ""),
+        + (" A line parts groups that were never compared." if analysis.human.parted else "")
+        + in_colour(analysis),
         figure,
     )
 
@@ -94,12 +103,9 @@ def reach(found: list[Estimate]) -> float:
     return 1.06 * max(largest, min(high, 3 * largest))
 
 
-def dot(
-    panel: Axes, row: float, value: float, low: float, high: float, *, style: int | None = None
-) -> None:
+def dot(panel: Axes, row: float, one: Estimate, drawn: Look) -> None:
     """One dot with its interval; nothing where there is no value."""
-    drawn = look(int(row) if style is None else style)
-    if not np.isfinite(value):
+    if not np.isfinite(one.value):
         panel.annotate(
             "no value",
             (0.02, row),
@@ -109,9 +115,9 @@ def dot(
             color=FAINT,
         )
         return
-    if np.isfinite(low) and np.isfinite(high):
-        panel.plot([low, high], [row, row], color=drawn.colour, linewidth=1.8, alpha=0.7)
-    panel.plot([value], [row], marker=drawn.marker, color=drawn.colour, linestyle="none")
+    if np.isfinite(one.low) and np.isfinite(one.high):
+        panel.plot([one.low, one.high], [row, row], color=drawn.colour, linewidth=1.8, alpha=0.7)
+    panel.plot([one.value], [row], marker=drawn.marker, color=drawn.colour, linestyle="none")
 
 
 def rows(panel: Axes, number: int) -> None:

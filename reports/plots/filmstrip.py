@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.errors import UserError
 from reports.analysis import Analysis, Entrant
 from reports.plots.figure import Plot
-from reports.plots.over_time import MOST_VARIANTS, chosen
+from reports.plots.looks import MOST_VARIANTS, chosen
 from reports.plots.style import FAINT, MONO
 
 Frame = NDArray[np.uint8]
@@ -153,11 +155,16 @@ def draw(filmstrip: Filmstrip) -> Plot:
     strips = filmstrip.strips
     sizes = [strip.frames[0].shape for strip in strips if strip.frames]
     aspect = sizes[0][0] / sizes[0][1] if sizes else 0.6
-    wide = 10.5 / len(MOMENTS)
-    figure = Figure(
-        figsize=(10.5, 0.35 + (wide * aspect + 0.27) * len(strips)), layout="constrained"
-    )
-    grid = figure.subplots(len(strips), len(MOMENTS), squeeze=False)
+    # In inches: a layout that makes room for long names would push the first column away.
+    across, down = len(MOMENTS), len(strips)
+    width, left, between, below, top = 10.5, 0.03, 0.06, 0.27, 0.45
+    wide = (width - left - (across - 1) * between) / across
+    high = wide * aspect
+    height = top + down * high + (down - 1) * below
+    figure = Figure(figsize=(width, height))
+    spaces = {"wspace": between / wide, "hspace": below / high}
+    edges = {"left": left / width, "right": 1.0, "bottom": 0.0, "top": 1 - top / height}
+    grid = figure.subplots(down, across, squeeze=False, gridspec_kw={**edges, **spaces})
     for row, strip in enumerate(strips):
         for place, (title, _) in enumerate(MOMENTS):
             panel = grid[row, place]
@@ -165,21 +172,21 @@ def draw(filmstrip: Filmstrip) -> Plot:
             if strip.frames:
                 panel.imshow(strip.frames[place])
             if row == 0:
-                panel.text(
-                    1.0, 1.02, title, transform=panel.transAxes, ha="right", fontsize=8, color=FAINT
-                )
-        grid[row, 0].text(
-            0.0,
-            1.03,
-            strip.variant + (f"  ({strip.missing[:90]})" if strip.missing else ""),
-            transform=grid[row, 0].transAxes,
-            fontfamily=MONO,
-            fontsize=7.5,
-        )
+                # Above the first name, which may be as long as the row.
+                _above(panel, title, 17, fontsize=8, color=FAINT)
+        missing = f"  ({strip.missing[:90]})" if strip.missing else ""
+        _above(grid[row, 0], strip.variant + missing, 4, fontfamily=MONO, fontsize=7.5)
     cut = f" At most {MOST_VARIANTS} variants are shown." if len(strips) == MOST_VARIANTS else ""
     return Plot(
         filmstrip.name,
         f"{filmstrip.prompt_id}, seed {filmstrip.seed}",
         f"{filmstrip.text}{cut}",
         figure,
+    )
+
+
+def _above(panel: Axes, text: str, points: int, **style: Any) -> None:
+    """Words so many points above a frame, from its left edge on."""
+    panel.annotate(
+        text, (0, 1), (0, points), xycoords="axes fraction", textcoords="offset points", **style
     )

@@ -18,15 +18,16 @@ from metrics.catalogue import DRIFTS_IN_PAPER, PAPER
 from reports.analysis import Analysis, Entrant
 from reports.columns import Column, spec_of
 from reports.plots.figure import Plot
-from reports.plots.style import FAINT, MONO, Look, look
+from reports.plots.looks import chosen, looks
+from reports.plots.style import FAINT, MONO, Look
 from reports.statistics.clusters import Floats, t_quantile
 
 POINTS = 40
 """At most so many parts of a video; at 30 fps and 5 s about a tenth of a second each."""
 LEAST_POINTS = 8
 """At least so many, however few values a curve has."""
-MOST_VARIANTS = 8
-"""Lines that a panel holds without becoming a thicket."""
+MOST_JOINTS = 16
+"""Section joints that a panel holds; sections of one frame would hatch it."""
 MOST_CELLS = 64
 """Videos a variant, spread evenly over the prompts: bands no longer narrow visibly beyond."""
 
@@ -44,7 +45,8 @@ def over_time(analysis: Analysis) -> Plot | None:
     down, across = len(shown), len(columns)
     figure, grid = _panels(down, across)
     seconds = _seconds(analysis, cells)
-    joints = _joints(analysis, cells, seconds)
+    joints = {e.name: _joints(analysis, _sample(analysis, e), seconds) for e in shown}
+    drawn = dict(zip((entrant.name for entrant in analysis.variants), looks(analysis), strict=True))
     for place, column in enumerate(columns):
         points = parts_of(curves, column)
         axis = (np.arange(points) + 0.5) / points * (seconds or 100.0)
@@ -55,8 +57,8 @@ def over_time(analysis: Analysis) -> Plot | None:
                 if other != entrant.name:
                     panel.plot(axis, middle, color=FAINT, linewidth=0.7, alpha=0.55)
             if entrant.name in bands:
-                _draw(panel, axis, bands[entrant.name], look(analysis.variants.index(entrant)))
-            for joint in joints:
+                _draw(panel, axis, bands[entrant.name], drawn[entrant.name])
+            for joint in joints[entrant.name]:
                 panel.axvline(joint, color=FAINT, linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
         top, bottom = grid[0][place], grid[-1][place]
         top.set_title(column.title, pad=22)
@@ -76,7 +78,12 @@ def over_time(analysis: Analysis) -> Plot | None:
             size=7.5,
         )
     cut = len(analysis.variants) - len(shown)
-    told = f" {len(shown)} of {len(analysis.variants)} variants are drawn." if cut else ""
+    told = (
+        f" {len(shown)} of {len(analysis.variants)} variants are drawn: the baseline, the first of "
+        "every block, and those whose means are furthest from the median variant's."
+        if cut
+        else ""
+    )
     return Plot(
         "quality_over_time",
         "Quality over time",
@@ -89,8 +96,9 @@ def over_time(analysis: Analysis) -> Plot | None:
 
 def _panels(down: int, across: int) -> tuple[Figure, NDArray[np.object_]]:
     """Panels of one size, in inches: searching for a layout of fifty would take seconds."""
-    wide, high, between, below, left, top, bottom = 1.36, 0.92, 0.46, 0.36, 0.42, 0.62, 0.5
-    width = left + across * wide + (across - 1) * between + 0.08
+    wide, high, between, below = 1.36, 0.92, 0.46, 0.36
+    left, right, top, bottom = 0.42, 0.16, 0.62, 0.5
+    width = left + across * wide + (across - 1) * between + right
     height = top + down * high + (down - 1) * below + bottom
     width_used = max(width, 4.2)
     figure = Figure(figsize=(width_used, height))
@@ -102,7 +110,7 @@ def _panels(down: int, across: int) -> tuple[Figure, NDArray[np.object_]]:
         sharey="col",
         gridspec_kw={
             "left": left / width_used,
-            "right": (width - 0.08) / width_used,
+            "right": (width - right) / width_used,
             "top": 1 - top / height,
             "bottom": bottom / height,
             "wspace": between / wide,
@@ -144,15 +152,6 @@ def _draw(panel: Axes, axis: Floats, one: Band, drawn: Look) -> None:
         markersize=3.5,
         linewidth=1.4,
     )
-
-
-def chosen(analysis: Analysis) -> list[Entrant]:
-    """At most `MOST_VARIANTS` variants: the first of every block, then the others in order."""
-    made = [entrant for entrant in analysis.variants if entrant.made]
-    firsts = {entrant.block.id: entrant for entrant in reversed(made)}
-    order = [*firsts.values(), *made]
-    kept = list(dict.fromkeys(entrant.name for entrant in order if entrant in made))[:MOST_VARIANTS]
-    return [entrant for entrant in made if entrant.name in kept]
 
 
 def _sample(analysis: Analysis, entrant: Entrant) -> list[int]:
@@ -250,7 +249,7 @@ def _seconds(analysis: Analysis, cells: list[int]) -> float | None:
 
 
 def _joints(analysis: Analysis, cells: list[int], seconds: float | None) -> list[float]:
-    """Where sections meet, if they meet at the same places in all videos drawn.
+    """Where sections meet, if they meet at the same few places in all these videos.
 
     The first section starts the video (after the given frame) and meets nothing.
     """
@@ -260,6 +259,6 @@ def _joints(analysis: Analysis, cells: list[int], seconds: float | None) -> list
         for starts, frames in zip(part["section_starts"], part["frames"], strict=True)
         if frames
     }
-    if len(places) != 1:
+    if len(places) != 1 or len(next(iter(places))) > MOST_JOINTS:
         return []
     return [place * (seconds or 100.0) for place in next(iter(places))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +12,8 @@ from reports.analysis import Analysis
 from reports.columns import Column
 from reports.plots.dots import reach
 from reports.plots.figure import Plot
-from reports.plots.style import FAINT, look
+from reports.plots.looks import GREY, MOST_VARIANTS, in_colour, looks
+from reports.plots.style import FAINT
 from reports.statistics import Estimate, estimate, pareto_front
 from reports.statistics.clusters import EMPTY
 from reports.tables.costs import seconds_per_frame
@@ -23,7 +26,10 @@ def trade_off(analysis: Analysis) -> Plot | None:
     if dynamic is None or not drifts or len(analysis.variants) < 2:
         return None
     drifts = drifts[:4]
-    figure = Figure(figsize=(10.5, 3.0 + 0.13 * len(analysis.variants)), layout="constrained")
+    figure = Figure(
+        figsize=(10.5, 3.0 + 0.13 * min(len(analysis.variants), MOST_VARIANTS + 1)),
+        layout="constrained",
+    )
     panels = figure.subplots(1, len(drifts), squeeze=False)[0]
     for panel, column in zip(panels, drifts, strict=True):
         across = [analysis.estimate(entrant, dynamic) for entrant in analysis.variants]
@@ -41,7 +47,8 @@ def trade_off(analysis: Analysis) -> Plot | None:
         "dynamic_against_drift",
         "Dynamic against drift",
         "Each variant's Dynamic (further right moves more) and drift (lower is better) with 95 % "
-        "intervals. The grey line joins variants that no other beats on both.",
+        "intervals. The grey line joins variants that no other beats on both."
+        + in_colour(analysis),
         figure,
     )
 
@@ -66,7 +73,10 @@ def cost(analysis: Analysis) -> Plot | None:
     if not axes:
         return None
     pairs = [(title, of, column) for column in quality for title, of in axes]
-    figure = Figure(figsize=(10.5, 3.0 + 0.13 * len(analysis.variants)), layout="constrained")
+    figure = Figure(
+        figsize=(10.5, 3.0 + 0.13 * min(len(analysis.variants), MOST_VARIANTS + 1)),
+        layout="constrained",
+    )
     panels = figure.subplots(1, len(pairs), squeeze=False)[0]
     for panel, (title, of, column) in zip(panels, pairs, strict=True):
         up = [analysis.estimate(entrant, column) for entrant in analysis.variants]
@@ -77,7 +87,8 @@ def cost(analysis: Analysis) -> Plot | None:
     return Plot(
         "cost_against_quality",
         "Cost against quality",
-        "What a variant costs and what it gives, with 95 % intervals clustered by prompt.",
+        "What a variant costs and what it gives, with 95 % intervals clustered by prompt."
+        + in_colour(analysis),
         figure,
     )
 
@@ -96,11 +107,18 @@ def _first(analysis: Analysis, metric: str, segment: str) -> Column | None:
 
 
 def points(panel: Axes, across: list[Estimate], up: list[Estimate], analysis: Analysis) -> None:
-    """One marker a variant with its intervals in both directions."""
+    """One marker a variant with its intervals in both directions; grey ones have none."""
+    drawn_as = looks(analysis)
+    grey = sum(one is GREY for one in drawn_as)
     for place, (x, y) in enumerate(zip(across, up, strict=True)):
         if not (np.isfinite(x.value) and np.isfinite(y.value)):
             continue
-        drawn = look(place)
+        drawn = drawn_as[place]
+        if drawn is GREY:
+            label = f"{grey} other variants"
+            faint: dict[str, Any] = {"color": FAINT, "markersize": 3, "alpha": 0.7, "zorder": 1.5}
+            panel.plot([x.value], [y.value], "o", label=label, **faint)
+            continue
         if np.isfinite(y.low):
             panel.plot([x.value] * 2, [y.low, y.high], color=drawn.colour, linewidth=1, alpha=0.6)
         if np.isfinite(x.low):
@@ -119,9 +137,11 @@ def points(panel: Axes, across: list[Estimate], up: list[Estimate], analysis: An
 def legend(figure: Figure, panel: Axes) -> None:
     """Names below all panels."""
     handles, labels = panel.get_legend_handles_labels()
+    named = dict(zip(labels, handles, strict=True))
+    order = sorted(named, key=lambda label: label.endswith(" other variants"))
     figure.legend(
-        handles,
-        labels,
+        [named[label] for label in order],
+        order,
         loc="outside lower left",
         ncols=2,
         prop={"family": "DejaVu Sans Mono", "size": 7.5},

@@ -28,7 +28,10 @@ FAINT = "#8a8a94"
 PAPER = "#fefefe"
 """Behind text that stands on data."""
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6f9b")
+PALETTE = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
+    *("#e69f00", "#56b4e9", "#7a6f9b", "#3d3d44"),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++", "oo")
@@ -74,6 +77,7 @@ SETTINGS: Any = {
     "savefig.facecolor": "none",
     "savefig.dpi": 160,
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # publishers refuse matplotlib's default, Type 3
 }
 
 
@@ -88,9 +92,9 @@ class Look:
 
 
 def look(place: int) -> Look:
-    """The look of the variant at `place` in the report's order.
+    """The look of the variant at `place` among those in colour.
 
-    Colour, marker and line step at different periods, so that no two of the first 70 share both
+    Colour, marker and line step at different periods, so that no two of the first 40 share both
     colour and marker.
     """
     return Look(
@@ -108,9 +112,9 @@ def styled() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write NAME.svg (transparent) and NAME.png (on white)."""
-    svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path, Path]:
+    """Write NAME.svg and NAME.pdf (transparent), and NAME.png (on white)."""
+    svg, png, pdf = (folder / f"{name}.{kind}" for kind in ("svg", "png", "pdf"))
     with mpl.rc_context({**SETTINGS, "svg.hashsalt": name}):
         with replacing(svg) as path:
             figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
@@ -118,4 +122,6 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
         figure.set_layout_engine("none")
         with replacing(png) as path:
             figure.savefig(path, format="png", facecolor="white", metadata={"Software": None})
-    return svg, png
+        with replacing(pdf) as path:
+            figure.savefig(path, format="pdf", metadata={"CreationDate": None, "Creator": None})
+    return svg, png, pdf

@@ -12,10 +12,10 @@ shares here let a study confirm or refute that. They are built as follows.
 - What is nested enters afterwards: what else tells variants apart (tail, discretisation, options
   and combinations) after sampler, packing and section; the seed after the prompt, since a seed's
   noise is another one under another prompt. What remains is variant × prompt and chance.
-- Taking chance off can leave less than nothing: such a share is 0, and rest is what the others leave.
-  Factors that hide one another seem to explain more one by one than together (shared would be
-  below 0): their shares are scaled down to what they explain together. So every share lies between
-  0 and 1, in every resample too, and all add up to 1.
+- Taking chance off can leave less than nothing: such a share is 0, and rest is what the others
+  leave. Factors that hide one another seem to explain more one by one than together (shared would
+  be below 0): their shares are scaled down to what they explain together. So every share lies
+  between 0 and 1, in every resample too, and all add up to 1.
 - Intervals resample whole prompts.
 """
 

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from bench.errors import UserError
+from reports.plots.looks import MOST_VARIANTS
 from reports.plots.style import HATCHES, LINES, MARKERS, PALETTE, look
 from reports.publish import main as publish
 from reports.stage import run
@@ -114,6 +115,7 @@ def test_all_plots_are_drawn_and_inlined(report: Written, html: str) -> None:
         folder = report.page.parent / "plots"
         assert (folder / f"{name}.svg").stat().st_size > 1000
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     assert html.count("<svg") == len(report.plots)
     assert html.count("data:image/jpeg;base64") == 20
 
@@ -127,16 +129,16 @@ def test_a_plot_drawn_twice_is_the_same_bytes(report: Written, tmp_path: Path) -
             plot = drift(report.analysis)
         assert plot is not None
         save(plot.figure, folder, plot.name)
-    for kind in ("svg", "png"):
+    for kind in ("svg", "png", "pdf"):
         again = [(tmp_path / of / f"drift.{kind}").read_bytes() for of in "ab"]
         assert again[0] == again[1]
-    assert again[0] == (report.page.parent / "plots" / "drift.png").read_bytes()
+    assert again[0] == (report.page.parent / "plots" / "drift.pdf").read_bytes()
 
 
 def test_variants_are_told_apart_without_colour() -> None:
-    looks = [look(place) for place in range(10)]
-    assert len({one.marker for one in looks}) == 10
-    assert len({(one.colour, one.marker) for one in map(look, range(70))}) == 70
+    looks = [look(place) for place in range(MOST_VARIANTS)]
+    assert len({one.marker for one in looks}) == MOST_VARIANTS
+    assert len({one.colour for one in looks}) == MOST_VARIANTS
     for wheel in (PALETTE, MARKERS, LINES, HATCHES):
         assert len({str(one) for one in wheel}) == len(wheel)
 
