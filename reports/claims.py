@@ -244,7 +244,7 @@ def inverted_drifts_least(asked: Asked) -> list[Question]:
     for name, those in others.items():
         for column in drifts:
             found = contrast(table, ours, those, SAMPLING, [column])
-            said = f"{column.title} is lower with inverted than with {name} sampling"
+            said = f"{column.title} is lower with inverted than with {_said(name)} sampling"
             tests.append(_or_lacking(asked, said, found, column, below=0.0))
     return tests + [
         _or_lacking(
@@ -257,6 +257,11 @@ def inverted_drifts_least(asked: Asked) -> list[Question]:
         for column in dynamic
         if "vanilla" in others
     ]
+
+
+def _said(name: str) -> str:
+    """A block's name as words."""
+    return name.replace("_", "-")
 
 
 VANILLA_DYNAMIC = "Vanilla sampling has the highest Dynamic score; its ELO is low."
@@ -275,12 +280,12 @@ def vanilla_moves_most(asked: Asked) -> list[Question]:
     for name, those in others.items():
         for column in dynamic:
             found = contrast(table, ours, those, SAMPLING, [column])
-            said = f"{column.title} is higher with vanilla than with {name} sampling"
+            said = f"{column.title} is higher with vanilla than with {_said(name)} sampling"
             tests.append(_or_lacking(asked, said, found, column, above=0.0))
     for name, those in others.items():
         tests.append(
             Question(
-                f"ELO is lower with vanilla than with {name} sampling",
+                f"ELO is lower with vanilla than with {_said(name)} sampling",
                 _people(asked, ours, those, SAMPLING),
                 lacking="votes that compare them",
                 optional=True,

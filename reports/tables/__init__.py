@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from reports.analysis import Analysis
 from reports.tables import claims, costs, counts, evidence, questions, ratings, scores
-from reports.tables.formats import to_csv, to_latex, to_markdown, write
+from reports.tables.files import write
+from reports.tables.formats import to_csv, to_markdown
+from reports.tables.latex import to_latex
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table, ranked
 
 __all__ = [

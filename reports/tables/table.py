@@ -119,6 +119,11 @@ class Table:
         return [row for block in self.blocks for row in block.rows]
 
     @property
+    def of_variants(self) -> bool:
+        """Whether rows are called by variants' names, which are set in the type of code."""
+        return self.label in ("Variant", "Method")
+
+    @property
     def has_intervals(self) -> bool:
         """Whether any number has an interval, so that the second form says more."""
         return any(

@@ -16,7 +16,8 @@ from bench.study import CellError, CellRecord, Study
 from reports.analysis import Analysis, analyse
 from reports.findings import findings
 from reports.tables import all_tables
-from reports.tables.formats import to_csv, to_latex, to_markdown
+from reports.tables.formats import to_csv, to_markdown
+from reports.tables.latex import to_latex
 from reports.tables.table import Number
 from tests.reports.planted import FOUR, INVERTED, VANILLA, Made, plant, plant_votes
 

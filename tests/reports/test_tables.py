@@ -20,7 +20,8 @@ from reports.analysis import analyse
 from reports.reference import MARK, reference
 from reports.results import load
 from reports.tables import all_tables
-from reports.tables.formats import latex_escape, plain, to_csv, to_latex, to_markdown
+from reports.tables.formats import plain, to_csv, to_markdown
+from reports.tables.latex import latex_escape, to_latex
 from reports.tables.table import Block, Heading, Number, Row, Table, ranked, text_of
 from tests.reports.planted import plant
 
@@ -306,6 +307,59 @@ def test_latex_escapes_what_would_stop_it() -> None:
     assert latex_escape("漢") == "?"
 
 
+def test_latex_knows_every_letter_of_the_reference() -> None:
+    assert "?" not in to_latex(reference())
+
+
+def latex_of(label: str, rows: int, columns: int, words: str = "") -> tuple[str, str]:
+    """A table of intervals with an empty column, as LaTeX without and with its intervals."""
+    number = Number(50.0, 40.0, 60.0)
+    headings = [Heading(f"c{n}", f"Column {n}") for n in range(columns)]
+    headings += [Heading("none", "Nothing"), Heading("why", "Why", numeric=False)]
+    entries = (*[number] * columns, Number(np.nan, missing=3), words)
+    block = Block("", tuple(Row(f"row_{n}", entries) for n in range(rows)))
+    table = Table("t", "T", label, tuple(headings), (block,))
+    return to_latex(table), to_latex(table, intervals=True)
+
+
+def test_latex_leaves_out_columns_without_a_value_and_says_so() -> None:
+    for text in latex_of("Variant", 2, 2, "so"):
+        head = next(line for line in text.splitlines() if line.startswith("Variant"))
+        assert "Nothing" not in head and "Why" in head
+        assert "No values: Nothing." in text
+
+
+def test_latex_sets_intervals_beside_where_there_is_room_and_below_where_not() -> None:
+    assert r"50.00\,{\scriptsize [40.00, 60.00]} & 50.00" in latex_of("Variant", 2, 2)[1]
+    wide = latex_of("Variant", 2, 8)[1]
+    assert r"& {\scriptsize [40.00, 60.00]} & {\scriptsize [40.00, 60.00]}" in wide
+
+
+def test_latex_cuts_what_is_too_wide_or_too_long_and_loses_nothing() -> None:
+    text, wide = latex_of("Variant", 100, 24)
+    for shown in (text, wide):
+        assert shown.count(r"\label{") == 1
+        assert shown.count(r"\begin{table*}") == shown.count(" (continued)") + 1 > 2
+        assert shown.count(r"50.00") == 100 * 24
+        heads = [line for line in shown.splitlines() if line.startswith("Variant & ")]
+        assert all(line.count("&") < 24 for line in heads)
+
+
+def test_only_variants_are_set_in_the_type_of_code() -> None:
+    assert r"\texttt{row\_0}" in latex_of("Variant", 1, 1)[0]
+    assert r"\texttt" not in latex_of("Metric", 1, 1)[0]
+    rows = (Row("a", (Number(1.0),)),)
+    for label, shown in (("Variant", "| `a` |"), ("Metric", "| a |")):
+        table = Table("t", "T", label, (Heading("x", "X"),), (Block("", rows),))
+        assert shown in to_markdown(table)
+
+
+def test_latex_wraps_long_words() -> None:
+    text, _ = latex_of("Claim", 1, 1, "a reason of many words " * 4)
+    assert r">{\raggedright\arraybackslash}p{" in text
+    assert r"\resizebox" not in text
+
+
 @pytest.mark.tex
 def test_latex_tables_compile(report: Written, tmp_path: Path, require: Callable[..., str]) -> None:
     pdflatex = require("pdflatex")
@@ -315,7 +369,9 @@ def test_latex_tables_compile(report: Written, tmp_path: Path, require: Callable
     for path in paths:
         shutil.copy(path, tmp_path)
     (tmp_path / "all.tex").write_text(
-        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs,graphicx}\n"
+        "\\documentclass[twocolumn]{article}\n\\usepackage[T1]{fontenc}\n"
+        "\\usepackage[letterpaper,margin=0.75in]{geometry}\n"
+        "\\usepackage{array,booktabs,graphicx}\n"
         f"\\begin{{document}}\n{body}\n\\end{{document}}\n"
     )
     run = subprocess.run(
@@ -328,4 +384,5 @@ def test_latex_tables_compile(report: Written, tmp_path: Path, require: Callable
     )
     assert run.returncode == 0, run.stdout[-2000:]
     assert not re.findall(r"^!.*", run.stdout, re.M)
+    assert not re.findall(r"Overfull.*|Float too large.*", run.stdout)
     assert (tmp_path / "all.pdf").stat().st_size > 10_000
