@@ -280,6 +280,25 @@ def test_the_page_is_quiet_and_fits(
 
 
 @pytest.mark.browser
+def test_what_is_scrolled_shows_it_at_the_left_too(browser: Browser, report: Written) -> None:
+    page, _, _ = opened(browser, report, viewport={"width": 390, "height": 900})
+    beside = "getComputedStyle(document.querySelector('#table-samplers tbody tr:not(.block) th'), "
+    beside += "'::after').opacity"
+    left = []
+    for place in ("0", "box.scrollWidth", "0"):
+        for name in ("table-samplers", "plot-drift"):
+            page.locator(f"#{name} .scroll").evaluate(f"box => {{ box.scrollLeft = {place} }}")
+        page.wait_for_timeout(200)
+        image = Image.open(io.BytesIO(page.locator("#plot-drift .scroll").screenshot()))
+        column = [image.convert("L").getpixel((1, y)) for y in range(image.height)]
+        left.append((float(page.evaluate(beside)), float(np.median(column))))
+    assert [shade for shade, _ in left] == [0, 1, 0]
+    assert left[1][1] < left[0][1] - 30
+    assert left[2] == left[0]
+    page.close()
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_table_that_is_cut_shows_it_at_the_edge(
     browser: Browser, report: Written, scheme: Any
