@@ -97,7 +97,7 @@ def write(
     for film in shown:
         with styled():
             figure = films.draw(film).figure
-        files += save(figure, folder / "plots", film.name)
+        files += save(figure, folder / "plots", film.name, pdf=False)
     files += [folder / PARQUET] if parquet else []
     recipe = write_recipe(analysis, paths[0], folder)
     files += [recipe] if recipe else []

@@ -112,9 +112,12 @@ def styled() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path, Path]:
-    """Write NAME.svg and NAME.pdf (transparent), and NAME.png (on white)."""
-    svg, png, pdf = (folder / f"{name}.{kind}" for kind in ("svg", "png", "pdf"))
+def save(figure: Figure, folder: Path, name: str, *, pdf: bool = True) -> tuple[Path, ...]:
+    """Write NAME.svg (transparent), NAME.png (on white), and NAME.pdf for LaTeX.
+
+    A plot of pixels needs no `pdf`: LaTeX takes its PNG.
+    """
+    svg, png, for_latex = (folder / f"{name}.{kind}" for kind in ("svg", "png", "pdf"))
     with mpl.rc_context({**SETTINGS, "svg.hashsalt": name}):
         with replacing(svg) as path:
             figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
@@ -122,6 +125,8 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path, Path]:
         figure.set_layout_engine("none")
         with replacing(png) as path:
             figure.savefig(path, format="png", facecolor="white", metadata={"Software": None})
-        with replacing(pdf) as path:
+        if not pdf:
+            return svg, png
+        with replacing(for_latex) as path:
             figure.savefig(path, format="pdf", metadata={"CreationDate": None, "Creator": None})
-    return svg, png, pdf
+    return svg, png, for_latex

@@ -115,6 +115,7 @@ def test_all_plots_are_drawn_and_inlined(report: Written, html: str) -> None:
         folder = report.page.parent / "plots"
         assert (folder / f"{name}.svg").stat().st_size > 1000
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    for name in report.plots:
         assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     assert html.count("<svg") == len(report.plots)
     assert html.count("data:image/jpeg;base64") == 20
