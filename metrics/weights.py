@@ -196,6 +196,18 @@ for _weight in (
         "90a00ba1d8b0b688af3deb731ed53dca582e6106805d1bc3cfdef55f570493f4",
         4_135_271,
     ),
+    # No weights, but fetched and checked like them: what `make validity` pans over.
+    Weight(
+        "street-photograph",
+        "street_photograph.jpg",
+        PyPI(
+            "ultralytics==8.3.0",
+            "ultralytics/assets/bus.jpg",
+            "3137c4921c18c8ddf610f64f1badc2dad2a9fd182e10218c2bbb29caee308b9e",
+        ),
+        "AGPL-3.0 (package); looked at, never passed on",
+        "c02019c4979c191eb739ddd944445ef408dad5679acab6fd520ef9d434bfbc63",
+    ),
     *(
         Weight(
             name,
