@@ -369,6 +369,18 @@ def test_the_doctor_says_what_cannot_be_loaded_and_marks_non_commercial_weights(
     assert "offline: put the file" in offline["amt-s"] and "get it" not in offline["amt-s"]
 
 
+def test_what_the_doctor_gives_to_copy_has_a_line_of_its_own(tmp_path, monkeypatch):
+    cache = tmp_path / ("a-long-name-" * 9)
+    monkeypatch.setenv("FRAMEPACK_BENCH_CACHE", str(cache))
+    told = {finding.backend: finding for finding in doctor.table(["buffalo-l"])}
+    lines = told["buffalo-l"].detail.splitlines()
+    assert "python -m metrics.weights scrfd-10g arcface-w600k-r50" in lines
+    assert [line.partition(" ")[0] for line in lines[1:3]] == ["det_10g.onnx", "w600k_r50.onnx"]
+    names, values = zip(*doctor.machine(), strict=True)
+    assert max(map(len, names)) < 30  # the names' column leaves room for the paths
+    assert values[-1].endswith(f"GiB free at {cache}")
+
+
 def test_a_cache_that_cannot_be_written_to_is_one_line(monkeypatch, capsys):
     def read_only(name, *, offline):
         raise PermissionError(errno.EACCES, "Permission denied", "cache/weights")
