@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from metrics import registry, weights
 from metrics.errors import UserError
-from metrics.score import build
+from metrics.scorer import build
 from metrics.sets import MetricSet, load
 from metrics.weights import Weight
 

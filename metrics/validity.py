@@ -30,7 +30,7 @@ from metrics.drift import FRACTION, segment_length
 from metrics.errors import MetricError, Unavailable, UserError
 from metrics.one_pass import MetricRun, run
 from metrics.rows import Labels, measured_rows
-from metrics.score import Scorer
+from metrics.scorer import Scorer
 from metrics.store import ScoreRow
 from metrics.stream import Video
 
