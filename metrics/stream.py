@@ -12,8 +12,9 @@ reads again with the number that it then knows.
 
 import contextlib
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -46,6 +47,16 @@ says: Matroska's names one for a variable rate, too."""
 
 SHORTFALL = 0.05
 """Containers round the length that they promise; a file that lacks more of it is cut off."""
+
+TIMES_MAY_JUMP = 0x200
+"""FFmpeg's flag of formats whose times may start anew: MPEG streams, Ogg."""
+
+JUMP = 10.0
+"""Seconds. A longer step in such a format is the joint of two recordings, as for FFmpeg itself
+(`-dts_delta_threshold`)."""
+
+INDEXES = ("concat", "hls", "dash")
+"""FFmpeg's names of formats that only name other files: those could change under a digest."""
 
 UNSPECIFIED_MATRIX = 2
 """FFmpeg's number for a file that names no colour matrix."""
@@ -207,11 +218,15 @@ def _open(path: Path) -> "InputContainer":
     import av
 
     try:
-        return av.open(
+        container = av.open(
             f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
         )
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise Unreadable(f"not a video ({_one_line(error)})") from None
+    if container.format.name in INDEXES:
+        container.close()
+        raise Unreadable(f"not a video, but a list of files ({container.format.name})")
+    return container
 
 
 def _picture(container: "InputContainer") -> "VideoStream":
@@ -237,6 +252,7 @@ def _count(path: Path) -> tuple[int, float, str]:
     with contextlib.closing(container):
         stream = _picture(container)
         times: list[Fraction] = []
+        sent: list[Fraction] = []  # in the order of decoding
         first = end = Fraction(0)  # of all streams: sound may well be longer than the picture
         count = packets = 0
         with contextlib.suppress(av.FFmpegError, ValueError, MemoryError):
@@ -253,13 +269,17 @@ def _count(path: Path) -> tuple[int, float, str]:
                     count += 1
                     if time is not None:
                         times.append(time)
+                    if packet.dts is not None and packet.time_base is not None:
+                        sent.append(packet.dts * packet.time_base)
         rate = stream.average_rate or stream.guessed_rate
         promised = stream.frames
         seconds = float((container.duration or 0) / av.time_base)
+        may_jump = bool(container.format.flags & TIMES_MAY_JUMP)
     length = max(times) - min(times) if times else Fraction(0)
     average = float((len(times) - 1) / length) if length else 0.0
     fps = float(rate) if rate is not None and rate > 0 else average or FALLBACK_FPS
-    if average and len(times) == count and abs(average - fps) > NOMINAL * fps:
+    varies = average and len(times) == count and abs(average - fps) > NOMINAL * fps
+    if varies and not _steady(sent, fps, may_jump):
         fps = average
     problem = ""
     missing = seconds - float(end - first)
@@ -270,6 +290,23 @@ def _count(path: Path) -> tuple[int, float, str]:
         held = seconds - missing
         problem = f"truncated: the file promises {seconds:.2f} s and holds {held:.2f} s"
     return count, fps, problem
+
+
+def _steady(sent: Sequence[Fraction], fps: float, may_jump: bool) -> bool:
+    """Whether a rate holds although the frames' times do not average to it.
+
+    So it is where recordings were joined, each with times of its own; and where a file was cut off
+    and lacks frames that would be shown before its last ones.
+
+    Args:
+        sent: times of decoding, in seconds and as stored.
+        fps: the rate.
+        may_jump: whether the format lets times start anew.
+    """
+    steps = [float(later - earlier) for earlier, later in pairwise(sent)]
+    if any(step < 0 or (may_jump and step > JUMP) for step in steps):
+        return True
+    return sum(steps) > 0 and abs(len(steps) / sum(steps) - fps) <= NOMINAL * fps
 
 
 def _upright(frame: "VideoFrame") -> Frames:
