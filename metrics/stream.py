@@ -12,9 +12,8 @@ reads again with the number that it then knows.
 
 import contextlib
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -44,6 +43,9 @@ FALLBACK_FPS = 25.0
 NOMINAL = 0.05
 """A rate that is further than this from the average of the frames' times is only what a header
 says: Matroska's names one for a variable rate, too."""
+
+HOLE = 1.5
+"""Frames. A longer step between two that are decoded one after the other is no rounding."""
 
 SHORTFALL = 0.05
 """Containers round the length that they promise; a file that lacks more of it is cut off."""
@@ -244,6 +246,35 @@ def _picture(container: "InputContainer") -> "VideoStream":
     raise Unreadable("there is no picture in it, only sound or data")
 
 
+class _Times:
+    """Of a stream's packets, in seconds and as they come; no list, which would grow with the
+    video's length."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.longest = Fraction(0)
+        """Step from one to the next."""
+        self.goes_back = False
+        self._least = self._most = self._last = Fraction(0)
+
+    def add(self, time: Fraction) -> None:
+        """The next packet's."""
+        if self.number:
+            self._least, self._most = min(self._least, time), max(self._most, time)
+            self.longest = max(self.longest, time - self._last)
+            self.goes_back |= time < self._last
+        else:
+            self._least = self._most = time
+        self._last = time
+        self.number += 1
+
+    @property
+    def rate(self) -> float:
+        """Packets per second between the first and the last; 0 where that is no time."""
+        length = self._most - self._least
+        return float((self.number - 1) / length) if length else 0.0
+
+
 def _count(path: Path) -> tuple[int, float, str]:
     """Frames of a whole file, frames per second and what is missing, without decoding."""
     import av
@@ -251,8 +282,7 @@ def _count(path: Path) -> tuple[int, float, str]:
     container = _open(path)
     with contextlib.closing(container):
         stream = _picture(container)
-        times: list[Fraction] = []
-        sent: list[Fraction] = []  # in the order of decoding
+        shown, sent = _Times(), _Times()
         first = end = Fraction(0)  # of all streams: sound may well be longer than the picture
         count = packets = 0
         with contextlib.suppress(av.FFmpegError, ValueError, MemoryError):
@@ -268,45 +298,31 @@ def _count(path: Path) -> tuple[int, float, str]:
                 if packet.size and not packet.is_discard:
                     count += 1
                     if time is not None:
-                        times.append(time)
+                        shown.add(time)
                     if packet.dts is not None and packet.time_base is not None:
-                        sent.append(packet.dts * packet.time_base)
+                        sent.add(packet.dts * packet.time_base)
         rate = stream.average_rate or stream.guessed_rate
         promised = stream.frames
         seconds = float((container.duration or 0) / av.time_base)
         may_jump = bool(container.format.flags & TIMES_MAY_JUMP)
-    length = max(times) - min(times) if times else Fraction(0)
-    average = float((len(times) - 1) / length) if length else 0.0
+    average = shown.rate
     fps = float(rate) if rate is not None and rate > 0 else average or FALLBACK_FPS
-    varies = average and len(times) == count and abs(average - fps) > NOMINAL * fps
-    if varies and not _steady(sent, fps, may_jump):
+    # Recordings that were joined have times of their own, and a file that was cut off lacks frames
+    # that would be shown before its last ones: neither says that the rate varies.
+    joined = sent.goes_back or (may_jump and sent.longest > JUMP)
+    steady = abs(sent.rate - fps) <= NOMINAL * fps and sent.longest * fps < HOLE
+    varies = average and shown.number == count and abs(average - fps) > NOMINAL * fps
+    if varies and not joined and not steady:
         fps = average
     problem = ""
     missing = seconds - float(end - first)
     if promised > packets:
         problem = f"truncated: the file promises {promised} frames and holds {packets}"
     # Matroska, WebM and FLV promise seconds, no frames.
-    elif not promised and times and missing > max(SHORTFALL * seconds, 2 / fps):
+    elif not promised and shown.number and missing > max(SHORTFALL * seconds, 2 / fps):
         held = seconds - missing
         problem = f"truncated: the file promises {seconds:.2f} s and holds {held:.2f} s"
     return count, fps, problem
-
-
-def _steady(sent: Sequence[Fraction], fps: float, may_jump: bool) -> bool:
-    """Whether a rate holds although the frames' times do not average to it.
-
-    So it is where recordings were joined, each with times of its own; and where a file was cut off
-    and lacks frames that would be shown before its last ones.
-
-    Args:
-        sent: times of decoding, in seconds and as stored.
-        fps: the rate.
-        may_jump: whether the format lets times start anew.
-    """
-    steps = [float(later - earlier) for earlier, later in pairwise(sent)]
-    if any(step < 0 or (may_jump and step > JUMP) for step in steps):
-        return True
-    return sum(steps) > 0 and abs(len(steps) / sum(steps) - fps) <= NOMINAL * fps
 
 
 def _upright(frame: "VideoFrame") -> Frames:
