@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from metrics import registry, weights
 from metrics.errors import UserError
-from metrics.score import build
+from metrics.scorer import build
 from metrics.sets import MetricSet, load
 from metrics.weights import Weight
 
@@ -52,7 +52,8 @@ class Finding:
     backend: str
     state: State
     detail: str
-    """What is missing or wrong, and the command that mends it; where weights come from."""
+    """What is missing or wrong, and the command that mends it, on a line of its own to be copied;
+    where weights come from."""
     licence: str = ""
     """Of the weight files; marked where it forbids commercial use."""
 
@@ -91,7 +92,7 @@ def _examine(chosen: MetricSet, backend: str) -> tuple[State, str, str]:
     licence = "; ".join(dict.fromkeys(_licence(file) for file in files))
     missing, wrong = _missing_and_wrong(files)
     if wrong:
-        return "wrong", "; ".join(wrong), licence
+        return "wrong", "\n".join(wrong), licence
     absent = [name for name in metric.modules if importlib.util.find_spec(name) is None]
     if absent:
         return "missing", f"packages: pip install {' '.join(absent)}", licence
@@ -107,15 +108,14 @@ def _licence(file: Weight) -> str:
 
 
 def _how_to_get(missing: Sequence[Weight], offline: bool) -> str:
-    """What no score can be had without, and how it comes here."""
-    names = ", ".join(
-        f"{file.file} from {_place(file)} ({file.size}, {file.trust})" for file in missing
-    )
+    """What no score can be had without, and how it comes here: a line each."""
+    lines = ["no score here without"]
+    lines += [f"{file.file} from {_place(file)} ({file.size}, {file.trust})" for file in missing]
     by_hand = f"put the file into the folder that {weights.FOLDER_VARIABLE} names"
     if offline or weights.offline_asked():
-        return f"no score here without {names}; offline: {by_hand}"
+        return "\n".join([*lines, f"offline: {by_hand}"])
     command = f"python -m metrics.weights {' '.join(file.name for file in missing)}"
-    return f"no score here without {names}; get it: {command}; or {by_hand}"
+    return "\n".join([*lines, "get it:", command, f"or {by_hand}"])
 
 
 def _place(file: Weight) -> str:
@@ -170,5 +170,5 @@ def machine(*folders: Path) -> list[tuple[str, str]]:
         while not there.exists():
             there = there.parent
         free = shutil.disk_usage(there).free / 2**30
-        rows.append((f"disk at {folder}", f"{free:.1f} GiB free"))
+        rows.append(("disk", f"{free:.1f} GiB free at {folder}"))
     return rows

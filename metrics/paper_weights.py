@@ -7,7 +7,7 @@ compared with it. So a file that was already wrong at the first fetch is not fou
 that changes.
 """
 
-from metrics.weights import Hub, Url, Weight, register
+from metrics.weight import Hub, Url, Weight, register
 
 OPENAI = "https://openaipublic.azureedge.net/clip/models"
 BUFFALO = "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"

@@ -44,8 +44,21 @@ NOMINAL = 0.05
 """A rate that is further than this from the average of the frames' times is only what a header
 says: Matroska's names one for a variable rate, too."""
 
+HOLE = 1.5
+"""Frames. A longer step between two that are decoded one after the other is no rounding."""
+
 SHORTFALL = 0.05
 """Containers round the length that they promise; a file that lacks more of it is cut off."""
+
+TIMES_MAY_JUMP = 0x200
+"""FFmpeg's flag of formats whose times may start anew: MPEG streams, Ogg."""
+
+JUMP = 10.0
+"""Seconds. A longer step in such a format is the joint of two recordings, as for FFmpeg itself
+(`-dts_delta_threshold`)."""
+
+INDEXES = ("concat", "hls", "dash")
+"""FFmpeg's names of formats that only name other files: those could change under a digest."""
 
 UNSPECIFIED_MATRIX = 2
 """FFmpeg's number for a file that names no colour matrix."""
@@ -207,11 +220,15 @@ def _open(path: Path) -> "InputContainer":
     import av
 
     try:
-        return av.open(
+        container = av.open(
             f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
         )
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise Unreadable(f"not a video ({_one_line(error)})") from None
+    if container.format.name in INDEXES:
+        container.close()
+        raise Unreadable(f"not a video, but a list of files ({container.format.name})")
+    return container
 
 
 def _picture(container: "InputContainer") -> "VideoStream":
@@ -229,6 +246,35 @@ def _picture(container: "InputContainer") -> "VideoStream":
     raise Unreadable("there is no picture in it, only sound or data")
 
 
+class _Times:
+    """Of a stream's packets, in seconds and as they come; no list, which would grow with the
+    video's length."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.longest = Fraction(0)
+        """Step from one to the next."""
+        self.goes_back = False
+        self._least = self._most = self._last = Fraction(0)
+
+    def add(self, time: Fraction) -> None:
+        """The next packet's."""
+        if self.number:
+            self._least, self._most = min(self._least, time), max(self._most, time)
+            self.longest = max(self.longest, time - self._last)
+            self.goes_back |= time < self._last
+        else:
+            self._least = self._most = time
+        self._last = time
+        self.number += 1
+
+    @property
+    def rate(self) -> float:
+        """Packets per second between the first and the last; 0 where that is no time."""
+        length = self._most - self._least
+        return float((self.number - 1) / length) if length else 0.0
+
+
 def _count(path: Path) -> tuple[int, float, str]:
     """Frames of a whole file, frames per second and what is missing, without decoding."""
     import av
@@ -236,7 +282,7 @@ def _count(path: Path) -> tuple[int, float, str]:
     container = _open(path)
     with contextlib.closing(container):
         stream = _picture(container)
-        times: list[Fraction] = []
+        shown, sent = _Times(), _Times()
         first = end = Fraction(0)  # of all streams: sound may well be longer than the picture
         count = packets = 0
         with contextlib.suppress(av.FFmpegError, ValueError, MemoryError):
@@ -252,21 +298,28 @@ def _count(path: Path) -> tuple[int, float, str]:
                 if packet.size and not packet.is_discard:
                     count += 1
                     if time is not None:
-                        times.append(time)
+                        shown.add(time)
+                    if packet.dts is not None and packet.time_base is not None:
+                        sent.add(packet.dts * packet.time_base)
         rate = stream.average_rate or stream.guessed_rate
         promised = stream.frames
         seconds = float((container.duration or 0) / av.time_base)
-    length = max(times) - min(times) if times else Fraction(0)
-    average = float((len(times) - 1) / length) if length else 0.0
+        may_jump = bool(container.format.flags & TIMES_MAY_JUMP)
+    average = shown.rate
     fps = float(rate) if rate is not None and rate > 0 else average or FALLBACK_FPS
-    if average and len(times) == count and abs(average - fps) > NOMINAL * fps:
+    # Recordings that were joined have times of their own, and a file that was cut off lacks frames
+    # that would be shown before its last ones: neither says that the rate varies.
+    joined = sent.goes_back or (may_jump and sent.longest > JUMP)
+    steady = abs(sent.rate - fps) <= NOMINAL * fps and sent.longest * fps < HOLE
+    varies = average and shown.number == count and abs(average - fps) > NOMINAL * fps
+    if varies and not joined and not steady:
         fps = average
     problem = ""
     missing = seconds - float(end - first)
     if promised > packets:
         problem = f"truncated: the file promises {promised} frames and holds {packets}"
     # Matroska, WebM and FLV promise seconds, no frames.
-    elif not promised and times and missing > max(SHORTFALL * seconds, 2 / fps):
+    elif not promised and shown.number and missing > max(SHORTFALL * seconds, 2 / fps):
         held = seconds - missing
         problem = f"truncated: the file promises {seconds:.2f} s and holds {held:.2f} s"
     return count, fps, problem

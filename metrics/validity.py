@@ -23,16 +23,16 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics import damage, registry, weights
+from metrics import damage, weights
 from metrics.base import Chunk, Frames, Metric, ScoringContext, VideoInfo
 from metrics.catalogue import SPECS
 from metrics.drift import FRACTION, segment_length
-from metrics.errors import MetricError, UserError
+from metrics.errors import MetricError, Unavailable, UserError
 from metrics.one_pass import MetricRun, run
 from metrics.rows import Labels, measured_rows
+from metrics.scorer import Scorer
 from metrics.store import ScoreRow
 from metrics.stream import Video
-from metrics.weights import PyPI, Weight
 
 ROOT = Path(__file__).parents[1]
 MEDIA = ROOT / "tests" / "media"
@@ -51,23 +51,11 @@ SIDE = 320
 pixels of such a frame."""
 
 
-PHOTOGRAPH = weights.register(
-    Weight(
-        "street-photograph",
-        "street_photograph.jpg",
-        PyPI(
-            "ultralytics==8.3.0",
-            "ultralytics/assets/bus.jpg",
-            "3137c4921c18c8ddf610f64f1badc2dad2a9fd182e10218c2bbb29caee308b9e",
-        ),
-        "AGPL-3.0 (package); looked at, never passed on",
-        "c02019c4979c191eb739ddd944445ef408dad5679acab6fd520ef9d434bfbc63",
-    )
-)
-"""People on a street with their hands in view, which no clip of the repository shows."""
-
 STREET = "street"
-"""The clip that is a pan over a part of `PHOTOGRAPH`."""
+"""The clip that is a pan over a part of the weight registry's `PHOTOGRAPH`: people on a street with
+their hands in view, which no clip of the repository shows."""
+
+PHOTOGRAPH = "street-photograph"
 
 BOTH_HANDS = (205, 380, 505, 880)
 """That part: left, top, right, bottom in pixels, around the person both of whose hands show. The
@@ -218,7 +206,7 @@ def clip_frames(clip: str, count: int) -> tuple[Frames, float]:
         UserError: the file is not there, or cannot be read.
     """
     if clip == STREET:
-        return pan(weights.get(PHOTOGRAPH.name), count, BOTH_HANDS), PAN_FPS
+        return pan(weights.get(PHOTOGRAPH), count, BOTH_HANDS), PAN_FPS
     path = Path(clip) if Path(clip).suffix else MEDIA / f"{clip}.mp4"
     try:
         return _read(path, count)
@@ -310,14 +298,27 @@ def _damage(ladder: Ladder, clip: str) -> damage.Damage:
     return DAMAGES[ladder.name]
 
 
-def climbs(ladders: Sequence[Ladder]) -> list[Climb]:
-    """All ladders on all their clips, told as they are done."""
+def climbs(ladders: Sequence[Ladder]) -> tuple[list[Climb], list[str]]:
+    """All ladders on all their clips, told as they are done.
+
+    Besides: a line for every metric that cannot be measured here, with the command that gets what
+    it lacks. Its ladders are left out.
+
+    Raises:
+        UserError: a clip cannot be read.
+    """
     found = []
     metrics: dict[str, Metric] = {}
+    lacking: dict[str, str] = {}
     for ladder in ladders:
-        if ladder.backend not in metrics:
-            metrics[ladder.backend] = registry.build(ladder.backend)
-            metrics[ladder.backend].load("cpu")
+        if ladder.backend not in metrics | lacking:
+            try:
+                metrics[ladder.backend] = _loaded(ladder)
+            except MetricError as error:
+                lacking[ladder.backend] = f"{ladder.metric} ({ladder.backend}): {error}"
+                print(lacking[ladder.backend], file=sys.stderr, flush=True)
+        if ladder.backend in lacking:
+            continue
         for clip in ladder.clips:
             one = climb(ladder, clip, metrics[ladder.backend])
             found.append(one)
@@ -328,7 +329,33 @@ def climbs(ladders: Sequence[Ladder]) -> list[Climb]:
                 f"covered {one.coverage[0]:.2f} → {one.coverage[-1]:.2f}",
                 flush=True,
             )
-    return found
+    return found, list(lacking.values())
+
+
+def _loaded(ladder: Ladder) -> Metric:
+    """A ladder's metric, its weights and the ladder's photograph fetched.
+
+    Raises:
+        MetricError: why it cannot be measured here, and the command that gets what it lacks.
+    """
+    scorer = Scorer([ladder.backend], device="cpu")
+    (metric,) = scorer.metrics
+    photographs = [PHOTOGRAPH] * (STREET in ladder.clips)
+    try:
+        problem = scorer.load(metric)
+        for name in [] if problem else photographs:
+            weights.get(name)
+    except (UserError, Unavailable) as error:
+        problem = Unavailable(str(error))
+    except OSError as error:  # a cache that cannot be written to, or a full disk
+        problem = Unavailable(f"{error.strerror or error} at {error.filename}")
+    if problem is None:
+        return metric
+    missing = [name for name in (*metric.weights, *photographs) if weights.find(name) is None]
+    command = f"python -m metrics.weights {' '.join(missing)}"
+    if missing and not str(problem).endswith(command):
+        raise Unavailable(f"{problem}; get all that it needs with: {command}")
+    raise problem
 
 
 def markdown(found: Sequence[Climb]) -> str:
@@ -428,7 +455,8 @@ def write(found: Sequence[Climb]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Climb the ladders; the exit status says whether all of them hold."""
+    """Climb the ladders. The exit status is 0 where all of them hold, 1 where one does not, 2 where
+    one could not be climbed."""
     parser = argparse.ArgumentParser(prog="python -m metrics.validity")
     parser.add_argument("ladders", nargs="*", help="names, or parts of names; all without")
     parser.add_argument(
@@ -441,12 +469,18 @@ def main(arguments: list[str]) -> int:
         if not chosen.ladders or any(word in ladder.name for word in chosen.ladders)
     ]
     try:
-        found = climbs(ladders)
+        for word in chosen.ladders:
+            if not any(word in ladder.name for ladder in LADDERS):
+                known = ", ".join(ladder.name for ladder in LADDERS)
+                raise UserError(f"no ladder is named {word!r} (there are: {known})")
+        found, lacking = climbs(ladders)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if chosen.clips is None:
+    if found and chosen.clips is None:
         write(found)
+    if lacking:
+        return 2
     return 0 if all(one.holds for one in found) else 1
 
 

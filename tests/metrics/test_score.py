@@ -419,7 +419,7 @@ def test_weights_that_are_fetched_again_cost_no_measurement(tmp_path, clip, weig
         weighed.write_bytes(b"weights")
         return weighed
 
-    monkeypatch.setattr(weights, "_fetch", fetch)
+    monkeypatch.setattr(weights, "fetch", fetch)
     jobs = [Job(clip, tmp_path / "out")]
     assert score_many(jobs, [Weighed.backend], device="cpu").scored == 1
     weighed.unlink()

@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+import tracemalloc
 from pathlib import Path
 
 import av
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 
+from metrics import stream
 from metrics.stream import Unreadable, Video
 
 
@@ -119,8 +121,6 @@ def test_a_frame_that_cannot_be_converted_is_left_out_and_told(
     tmp_path, write_clip, moving, monkeypatch, error
 ):
     path = write_clip(tmp_path / "v.mp4", moving(9))
-    from metrics import stream
-
     convert, count = stream._upright, iter(range(9))
 
     def fails_on_the_fourth(frame):
@@ -272,3 +272,65 @@ def test_names_with_colons_and_percent_signs_open(tmp_path, write_clip, moving):
     path = write_clip(tmp_path / "plain.mp4", moving(3))
     strange = path.rename(tmp_path / "http:a%03d b.mp4")
     assert decode(strange)[0].decoded == 3
+
+
+@pytest.mark.parametrize("begins", [0, 3_600_000], ids=["anew", "an hour later"])
+def test_joined_recordings_keep_their_rate(tmp_path, write_clip, moving, begins):
+    path = tmp_path / "joined.ts"
+    parts = [
+        write_clip(
+            tmp_path / f"{first}.ts", moving(25), fps=25, times=range(first, first + 1000, 40)
+        )
+        for first in (0, begins)
+    ]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    video, _ = decode(path)
+    assert video.decoded == video.info.frames == 25 * len(parts)
+    assert video.info.fps == 25
+
+
+def test_a_stream_cut_off_among_reordered_frames_keeps_its_rate(tmp_path, write_clip, moving):
+    options = {"crf": "4", "preset": "medium", "bf": "3", "b_strategy": "0"}
+    path = write_clip(tmp_path / "cut.ts", moving(40), fps=25, options=options)
+    whole = path.read_bytes()
+    for packets in range(40, 200, 8):  # 188 bytes each
+        path.write_bytes(whole[: packets * 188])
+        video, _ = decode(path)
+        assert video.info.fps == 25
+
+
+@pytest.mark.parametrize("name", ["v.ts", "v.mp4", "v.mkv"])
+def test_a_rate_that_varies_is_the_average_with_reordered_frames_too(
+    tmp_path, write_clip, moving, name
+):
+    times = [*range(0, 400, 40), *range(400, 2400, 200)]
+    options = {"crf": "4", "preset": "medium", "bf": "3", "b_strategy": "0"}
+    path = write_clip(tmp_path / name, moving(20), fps=25, times=times, options=options)
+    video, _ = decode(path)
+    assert video.info.fps == pytest.approx(19 / 2.2)
+
+
+@pytest.mark.parametrize(
+    ("content", "format"),
+    [
+        ("ffconcat version 1.0\nfile v.mp4\n", "concat"),
+        ("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nv.ts\n#EXT-X-ENDLIST\n", "hls"),
+    ],
+)
+def test_a_list_of_files_is_no_video(tmp_path, write_clip, moving, content, format):
+    for name in ("v.mp4", "v.ts"):
+        write_clip(tmp_path / name, moving(3))
+    (tmp_path / "list.m3u8").write_text(content)
+    with pytest.raises(Unreadable, match=rf"a list of files \({format}\)"):
+        Video(tmp_path / "list.m3u8")
+
+
+def test_memory_for_counting_does_not_grow_with_the_length(tmp_path, write_clip):
+    frames = np.zeros((5000, 16, 16, 3), dtype=np.uint8)
+    path = write_clip(tmp_path / "long.mkv", frames, codec="ffv1", pixels="bgr0")
+    tracemalloc.start()
+    try:
+        assert stream._count(path)[0] == len(frames)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()

