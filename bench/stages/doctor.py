@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from bench.generators.sources import local_folder
@@ -45,13 +46,20 @@ def run(cfg: Mapping[str, Any]) -> int:
     here = next(path for path in (study, *study.parents) if path.is_dir())
     parts = sources(generator_options(cfg))
     about = [*doctor.machine(here), *((name, found) for name, found, _ in parts)]
-    shown.print(_table(about, header=()))
+    width = max(len(name) for name, _ in about)
+    for name, value in about:
+        _say(shown, f"{name:{width}}  {value}")
     findings = doctor.table(cfg["metrics"])
-    rows = [
-        (f.metric, f.backend, f"[{COLOURS.get(f.state, 'red')}]{f.state}[/]", f.detail, f.licence)
-        for f in findings
-    ]
-    shown.print(_table(rows, header=("metric", "backend", "state", "weights", "licence")))
+    rows = [(f.metric, f.backend, f"[{COLOURS.get(f.state, 'red')}]{f.state}[/]") for f in findings]
+    shown.print()
+    shown.print(_table(rows, header=("metric", "backend", "state")))
+    # Below the table: a column of it would break paths and commands.
+    details: dict[str, list[str]] = {}
+    for f in findings:
+        what = f"{f.detail}\nlicence: {f.licence}" if f.licence else f.detail
+        details.setdefault(what, []).append(f.metric)
+    for what, metrics in details.items():
+        _say(shown, f"\n{', '.join(metrics)}:\n{what}")
     there = all(found for _, _, found in parts)
     return OK if there and doctor.ready(findings) else MISSING
 
@@ -92,7 +100,8 @@ def _source(
         if not absent:
             files = found.rglob("*") if found.is_dir() else [found]
             size = sum(file.stat().st_size for file in files if file.is_file())
-            return name, f"{found}, {size / 2**20:.0f} MiB", True
+            unit, name_of_unit = (2**20, "MiB") if size >= 2**20 else (2**10, "KiB")
+            return name, f"{found}, {size / unit:.1f} {name_of_unit}", True
         lacks = f"{found} has no {', '.join(absent)}"
     if Path(source).exists() or not HUB_ID.fullmatch(source):
         return name, f"{lacks}: give what is there, or a hub id", False
@@ -107,6 +116,11 @@ def components(folder: Path) -> list[str]:
     except (OSError, ValueError):
         return []
     return [part for part, kind in index.items() if isinstance(kind, list) and kind[0]]
+
+
+def _say(shown: Console, text: str) -> None:
+    """Lines as they are: a terminal wraps them, and copies them whole."""
+    shown.print(text, soft_wrap=True, markup=False)
 
 
 def _table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> Table:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import constants
+from rich.console import Console
 
 from bench.making import ROOT, generator_options
+from bench.stages import doctor as stage
 from bench.stages.doctor import run, sources
 
 CONF = Path(__file__).parents[2] / "conf" / "generator"
@@ -89,9 +91,15 @@ def test_a_folder_that_lacks_a_component_is_no_checkpoint(tiny: Path, tmp_path: 
     assert sources(asked) == [("checkpoint", says, False)]
 
 
-def test_no_path_or_command_is_broken_in_a_pipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal of 80 columns"])
+def test_no_path_or_command_is_broken(
+    terminal: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if terminal:
+        monkeypatch.setattr(stage, "console", lambda: Console(force_terminal=True, highlight=False))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "80")
     long = tmp_path / ("codes-" + 100 * "1") / "codes.safetensors"
@@ -99,10 +107,12 @@ def test_no_path_or_command_is_broken_in_a_pipe(
     cfg = {
         "study": str(tmp_path),
         "generator": group,
-        "metrics": {"name": "x", "backends": ["dis"]},
+        "metrics": {"name": "x", "backends": ["vbench2-vit"]},
     }
     assert run(cfg | {"device": None, "offline": False}) == 1
     told = capsys.readouterr().out
     assert str(long) in told
     command = "hf download hunyuanvideo-community/HunyuanVideo --exclude 'transformer/*' --exclude"
     assert command in told
+    weights = "python -m metrics.weights owlv2-base vbench2-human vbench2-face vbench2-hand"
+    assert weights in told.splitlines()
