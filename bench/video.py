@@ -32,7 +32,8 @@ one run in eight) other bytes from run to run, whatever the number of threads.""
 
 CRF_RANGE = (0, 51)
 LONGEST = 3600
-"""Seconds that may be asked for: a plan comes first, and its time grows with their square."""
+"""Seconds that may be asked for: a plan comes first, and what it lists of a tail that is kept (ta,
+tc) grows with their square."""
 PRESETS = (
     "ultrafast",
     "superfast",
