@@ -165,8 +165,6 @@ def work(cfg: Values) -> int:
         "generate": lambda stop: generate.run(cfg, variants(cfg), stop),
         "score": lambda stop: score.run(cfg, stop),
     }
-    if unknown := [name for name in cfg["cluster"]["stages"] if name not in stages]:
-        raise UserError(f"cluster.stages: no {unknown[0]}; choose from {', '.join(stages)}")
     worst = OK
     with Stop(cfg["time_limit"], cfg["cluster"]["grace"]).listening() as stop:
         for name in cfg["cluster"]["stages"]:
@@ -232,6 +230,8 @@ def complain(problem: object) -> int:
 def one_line(error: BaseException) -> str:
     """A Hydra or OmegaConf error as one line: what is wrong, and what there is to choose from."""
     text = str(error)
+    if isinstance(error.__context__, UserError):  # of a key that a launcher's settings come from
+        return str(error.__context__)
     if found := re.match(r"Could not override '([\w.]+)'", text):
         group = getattr(error.__cause__, "parent_node", None)
         return unknown_key(found[1], [str(key) for key in group or ()])

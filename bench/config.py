@@ -6,11 +6,14 @@ one YAML.
 """
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
+
+from bench.errors import UserError
 
 
 @dataclass
@@ -143,13 +146,33 @@ def register() -> None:
     OmegaConf.register_new_resolver("gib", gib, replace=True)
 
 
+BASE_60 = 3600
+"""The smallest number that YAML makes of h:mm:ss."""
+
+
 def minutes(time: str) -> int:
     """SLURM's [days-]hours:minutes:seconds as minutes, rounded up; a bare number is minutes.
+
+    YAML reads an unquoted 12:00:00 as a number to base 60, 43200: bare numbers that may be that are
+    refused, as they would be a month.
 
     Example:
         >>> [minutes(time) for time in ("90", "01:30:00", "1-00:00:30")]
         [90, 90, 1441]
+
+    Raises:
+        UserError: it is none of sbatch's formats.
     """
+    if not re.fullmatch(r"([0-9]+-)?[0-9]+(:[0-9]+){0,2}", time):
+        raise UserError(
+            f"cluster.time={time}: give minutes, minutes:seconds, hours:minutes:seconds, "
+            "days-hours, days-hours:minutes or days-hours:minutes:seconds"
+        )
+    if time.isdecimal() and int(time) >= BASE_60:
+        raise UserError(
+            f"cluster.time={time}: in minutes, {int(time) / 1440:.3g} days; give days-hours, "
+            "or quote hours:minutes:seconds in YAML, which else takes it for one number"
+        )
     days, dash, clock = time.rpartition("-")
     parts = [int(part) for part in clock.split(":")]
     if dash:
@@ -172,10 +195,15 @@ def gib(memory: str | None) -> int | None:
     Example:
         >>> [gib(memory) for memory in ("32G", "512M", "1T", "2048", None)]
         [32, 1, 1024, 2, None]
+
+    Raises:
+        UserError: it is none of sbatch's formats.
     """
     if not memory:
         return None
+    if not re.fullmatch(r"[0-9]+[KMGTkmgt]?", memory):
+        raise UserError(f"cluster.memory={memory}: give a whole number with K, M, G or T, or null")
     units = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 1024.0}
-    unit = str(memory)[-1].upper()
-    number = float(str(memory)[:-1] if unit in units else memory)
+    unit = memory[-1].upper()
+    number = float(memory[:-1] if unit in units else memory)
     return math.ceil(number * units.get(unit, 2**-10))

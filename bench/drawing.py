@@ -44,27 +44,28 @@ def draw(plan: Plan, width: int = 100) -> str:
     """
     total = plan.latents + plan.end_image
     step = -(-total // width)
-    made: set[int] = {0} | ({plan.latents} if plan.end_image else set())
+    drawn = [NEVER] * -(-total // step)
+    for given in {0, plan.latents} if plan.end_image else {0}:
+        drawn[given // step] = MADE
     lines = []
     for number, section in enumerate(plan.sections, start=1):
-        marks = _marks(section, made, total)
-        cells = ["".join(marks[i : i + step]) for i in range(0, total, step)]
-        drawn = "".join(min(cell, key=_telling) for cell in cells)
-        lines.append(f"{number:>3} {drawn} {section.tokens}")
-        made.update(section.target)
+        lines.append(f"{number:>3} {''.join(_marked(drawn, section, step))} {section.tokens}")
+        for position in section.target:
+            drawn[position // step] = MADE
     return "\n".join(lines)
 
 
-def _marks(section: Section, made: set[int], total: int) -> list[str]:
-    marks = [MADE if position in made else NEVER for position in range(total)]
+def _marked(drawn: list[str], section: Section, step: int) -> list[str]:
+    """A line of what exists, with what the section sees and makes."""
+    marks = list(drawn)
     for context in section.contexts:
         name = context.kernel.name
         mark = "t" if context.pool else (name[1] if len(name) == 2 else "a")
         for frame in context.frames:
             if frame is not None:
-                marks[frame] = min(mark, marks[frame], key=_telling)
+                marks[frame // step] = min(mark, marks[frame // step], key=_telling)
     for position in section.target:
-        marks[position] = TARGET
+        marks[position // step] = TARGET
     return marks
 
 

@@ -3,6 +3,7 @@
 Names are read and written by `ablations.variant`; here is only what a name means.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -37,6 +38,9 @@ class Option:
     low: float = 0.0
     """The smallest number allowed."""
 
+    high: float = math.inf
+    """The largest one; infinity itself is no number to compute with."""
+
 
 OPTIONS: Final[dict[str, Option]] = {
     "steps": Option(int, "diffusion steps of one section", low=1),
@@ -59,9 +63,11 @@ OPTIONS: Final[dict[str, Option]] = {
         "order of the history: by time, or by similarity to the newest frame",
         ("time", "similarity", "hybrid"),
     ),
-    "noise": Option(float, "noise mixed into the clean history, σ in 0..1"),
+    "noise": Option(float, "noise mixed into the clean history, σ in 0..1", high=1),
     "forcing": Option(
-        float, "DiffusionForcing: history has this times the noise of each diffusion step; 0 is off"
+        float,
+        "DiffusionForcing: history has this times the noise of each diffusion step; 0 is off",
+        high=1,
     ),
     "history_guidance": Option(
         float, "weight of guidance away from the same section with fully noised history; 0 is off"
@@ -151,6 +157,9 @@ def check_option(owner: str, key: str, value: Scalar) -> Scalar:
         raise UserError(f"{owner}: option {key} takes {expected}, not {value!r}") from None
     if option.choices and typed not in option.choices:
         raise UserError(f"{owner}: option {key} is one of {', '.join(option.choices)}, not {value}")
-    if not isinstance(typed, str) and not typed >= option.low:
-        raise UserError(f"{owner}: option {key} is at least {option.low:g}, not {value}")
+    if not isinstance(typed, str) and not (option.low <= typed <= option.high and typed < math.inf):
+        allowed = f"at least {option.low:g}"
+        if option.high < math.inf:
+            allowed = f"{option.low:g} to {option.high:g}"
+        raise UserError(f"{owner}: option {key} is {allowed}, not {value}")
     return typed

@@ -31,8 +31,11 @@ X264 = "threads=1:lookahead-threads=1:sliced-threads=0:mbtree=0"
 one run in eight) other bytes from run to run, whatever the number of threads."""
 
 CRF_RANGE = (0, 51)
+FPS_RANGE = (1, 240)
+"""Beyond it a plan has sections without end, or the file a rate that rounds to 0."""
 LONGEST = 3600
-"""Seconds that may be asked for: a plan comes first, and its time grows with their square."""
+"""Seconds that may be asked for: a plan comes first, and what it lists of a tail that is kept (ta,
+tc) grows with their square."""
 PRESETS = (
     "ultrafast",
     "superfast",
@@ -74,6 +77,8 @@ def check_video(video: Mapping[str, Any]) -> None:
             raise UserError(f"video.{key}={video[key]}: give a positive number")
     if video["seconds"] > LONGEST:
         raise UserError(f"video.seconds={video['seconds']:g}: give at most {LONGEST} (an hour)")
+    if not FPS_RANGE[0] <= video["fps"] <= FPS_RANGE[1]:
+        raise UserError(f"video.fps={video['fps']:g}: give {FPS_RANGE[0]} to {FPS_RANGE[1]}")
     check_crf(video["crf"])
     if video["preset"] not in PRESETS:
         raise UserError(f"video.preset={video['preset']}: choose from {', '.join(PRESETS)}")

@@ -12,6 +12,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.generators.base import Generator, RollsOut
 from bench.generators.codebooks import codebook
+from bench.generators.flow import read_shift
 from bench.plan import Plan
 from bench.variant import Variant
 
@@ -61,17 +62,23 @@ def plan(config: Mapping[str, Any], variant: Variant, **asked: Any) -> Plan:
 
 
 def check(config: Mapping[str, Any], variant: Variant) -> None:
-    """Refuse a variant that lacks a file which the configuration has to name: a codebook for +D.
+    """Refuse a variant whose plan can be made, but no video: for its flow shift, or +D.
 
-    A plan can be made without it, a video cannot. Other kinds than FramePack have no +D to plan.
+    The codes are a file that the configuration has to name. Other kinds than FramePack have no +D
+    to plan.
 
     Args:
         config: as of `build`.
         variant: what is under test.
 
     Raises:
-        UserError: no codebook of the variant's K is configured, or its file is not there.
+        UserError: the shift is no positive number; no codebook of the variant's K is configured, or
+            its file is not there.
     """
+    try:
+        read_shift(variant.options.get("shift"))
+    except UserError as error:
+        raise UserError(f"{variant.name}: option {error}") from None
     if config.get("kind", "framepack") == "framepack" and variant.discrete is not None:
         codebook(config.get("codebooks") or {}, variant)
 

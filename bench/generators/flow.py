@@ -3,6 +3,8 @@
 import math
 from typing import Final
 
+from bench.errors import UserError
+
 BASE_TOKENS, MAX_TOKENS = 256, 4096
 BASE_SHIFT, MAX_SHIFT = 0.5, 1.15
 LARGEST_SHIFT: Final = 7.0
@@ -30,3 +32,20 @@ def released_shift(tokens: float) -> float:
         [2.06, 2.68, 3.49, 4.54, 5.91, 7.0]
     """
     return math.exp(mu(tokens))
+
+
+def read_shift(value: float | str | None) -> str | float | None:
+    """What an option says of the shift: None, `released`, or a positive number.
+
+    Raises:
+        UserError: anything else.
+    """
+    if value is None or value == "released":
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if isinstance(value, bool) or not 0 < number < math.inf:
+        raise UserError(f"shift: {value!r} is neither `released` nor a positive number")
+    return number

@@ -25,7 +25,7 @@ from bench.generators import checkpoint as ckpt
 from bench.generators.base import ContextFrames, Denoised, OnStep, Request, Settings
 from bench.generators.codebooks import codebook
 from bench.generators.deltas import Delta
-from bench.generators.flow import mu, released_shift
+from bench.generators.flow import mu, read_shift, released_shift
 from bench.generators.lora import Lora
 from bench.generators.options import device_name, dtype_name, place, read
 from bench.generators.projections import (
@@ -112,12 +112,7 @@ def build(options: Mapping[str, Any]) -> "FramePack":
     Raises:
         UserError: an option is unknown or wrong, or the checkpoint cannot be loaded.
     """
-    config = read(Config, options)
-    try:
-        _shift(config.shift)
-    except UserError as error:
-        raise UserError(f"generator.{error}") from None
-    return FramePack(config)
+    return FramePack(read(Config, options))
 
 
 @dataclass(frozen=True)
@@ -214,7 +209,6 @@ class FramePack:
             "weights": None,
         }
         values = {key: variant.options.get(key, value) for key, value in defaults.items()}
-        _shift(values["shift"])
         delta = self._delta(variant)
         self._use_weights(variant, str(values["weights"] or ""), str(values["lora"] or ""), delta)
         embedder = self.pipe.transformer.clean_x_embedder.proj
@@ -473,7 +467,7 @@ class FramePack:
         own = scheduler.config
         patch = self.pipe.transformer.config.patch_size
         tokens = noise[0, 0].numel() / patch**2
-        shift = _shift(self._settings.values.get("shift"))
+        shift = read_shift(self._settings.values.get("shift"))
         if shift is not None:
             value = released_shift(tokens) if shift == "released" else float(shift)
             euler: Any = FlowMatchEulerDiscreteScheduler
@@ -513,16 +507,3 @@ def unseen_treatments(variant: Variant) -> list[str]:
 def inner_folder(folder: Path) -> Path:
     """Where the transformer's weights are: the folder itself, or a whole checkpoint's part."""
     return folder / "transformer" if (folder / "transformer").is_dir() else folder
-
-
-def _shift(value: Scalar | None) -> str | float | None:
-    """None, `released` or a positive number."""
-    if value is None or value == "released":
-        return value
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0.0
-    if not number > 0:
-        raise UserError(f"shift: {value!r} is neither `released` nor a positive number")
-    return number

@@ -1,16 +1,24 @@
 """What all kinds of generators read from their YAML in the same way, with one-line errors."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from bench.errors import UserError
+from bench.generators.flow import read_shift
 from metrics.sets import DEVICE
 
 OFFLOADS: Final = ("none", "model", "sequential")
 
 DTYPES: Final = ("float32", "bfloat16", "float16")
+
+POSITIVE: Final = ("steps", "shift", "fps", "frame_rate")
+"""Options that are numbers above 0; all other numbers may be 0."""
+
+NUMBERS: Final = (*POSITIVE, "guidance", "cfg", "teacache", "noise", "rescale")
+"""Options that are numbers whatever the kind."""
 
 WORDS: Final[Mapping[Any, str]] = {
     bool: "true or false",
@@ -35,7 +43,7 @@ def read(config: type[C], options: Mapping[str, Any]) -> C:
 
     Raises:
         UserError: an option is unknown or of the wrong type, the checkpoint is not named, offload
-            is no such word, or steps or shift are not positive.
+            is no such word, or a number is one that no kind can use.
     """
     known = [item.name for item in fields(config)]  # type: ignore[arg-type]
     if unknown := [key for key in options if key not in known]:
@@ -47,14 +55,36 @@ def read(config: type[C], options: Mapping[str, Any]) -> C:
     for key, kind in get_type_hints(config).items():
         if key in options:
             _check_type(key, options[key], kind)
+    check_numbers(options)
     made: Any = config(**options)
-    for key in ("steps", "shift"):
-        number = getattr(made, key, None)
-        if isinstance(number, int | float) and not number > 0:
-            raise UserError(f"generator.{key}: {number} is not a positive number")
     if made.offload not in OFFLOADS:
         raise UserError(f"generator.offload: {made.offload!r} is not one of {', '.join(OFFLOADS)}")
     return made  # type: ignore[no-any-return]
+
+
+def check_numbers(options: Mapping[str, Any]) -> None:
+    """Refuse numbers that no kind of generator can use; this needs no model and no torch.
+
+    Args:
+        options: a group of `conf/generator`.
+
+    Raises:
+        UserError: names the first option that is no number where one is needed, infinite, negative,
+            or zero where it may not be.
+    """
+    for key, value in options.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if key == "shift" and not is_number:
+            try:
+                read_shift(value)
+            except UserError as error:
+                raise UserError(f"generator.{error}") from None
+        elif key in NUMBERS and not is_number:
+            raise UserError(f"generator.{key}: {value!r} is not a number")
+        elif key in POSITIVE and not 0 < value < math.inf:
+            raise UserError(f"generator.{key}: {value} is not a positive number")
+        elif is_number and not 0 <= value < math.inf:
+            raise UserError(f"generator.{key}: {value} is not a number from 0 on")
 
 
 def _check_type(key: str, value: Any, kind: Any) -> None:

@@ -7,6 +7,7 @@ Nothing here imports torch before a checkpoint is loaded: plans need no model.
 import importlib
 import inspect
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -260,7 +261,7 @@ def shifted(scheduler: Any, shift: Scalar | None) -> Any:
         value = float(shift)
     except ValueError:
         value = 0.0
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise UserError(f"shift: {shift!r} is not a positive number")
     key = next((key for key in ("flow_shift", "shift") if key in scheduler.config), None)
     if key is None:

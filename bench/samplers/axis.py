@@ -5,6 +5,7 @@ skipped indices: frames that exist in time but are not seen.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -30,7 +31,7 @@ class Axis:
     """
 
     grid: tuple[int, int]
-    made: frozenset[int]
+    made: AbstractSet[int]
     drop: bool = False
     at: int = 0
     contexts: list[Context] = field(default_factory=list)
@@ -52,9 +53,10 @@ class Axis:
 
     def place_tail(self, positions: Sequence[int], tail: Tail, kernel: Kernel) -> None:
         """The frames beyond the last level: deleted, appended or compressed to one token."""
+        if tail == "td":
+            return  # not even looked through: a long video's tails are long
         existing = [position for position in positions if position in self.made]
-        if tail != "td":
-            self._add(existing, kernel, "append" if tail == "ta" else "compress")
+        self._add(existing, kernel, "append" if tail == "ta" else "compress")
 
     def section(self) -> Section:
         """The finished section: contexts in token order, largest kernel first, target last."""

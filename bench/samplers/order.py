@@ -1,6 +1,7 @@
 """What every sampler is given, and the two shapes that a section's context can have."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,10 +52,10 @@ class Order:
         """A gap of that many latents, shortened by the published rule unless exact is asked."""
         return frames if self.exact else min(frames, RELEASED_GAP * self.window)
 
-    def axis(self, made: Iterable[int]) -> Axis:
+    def axis(self, made: AbstractSet[int]) -> Axis:
         """An empty axis on which the frames made so far can be placed."""
         drop = self.variant.option("missing", "zeros") == "drop"
-        return Axis(self.grid, frozenset(made), drop)
+        return Axis(self.grid, made, drop)
 
 
 def paddings(count: int, exact: bool = False) -> list[int]:
@@ -70,7 +71,7 @@ def paddings(count: int, exact: bool = False) -> list[int]:
 def forward_section(
     order: Order,
     target: range,
-    made: Iterable[int],
+    made: AbstractSet[int],
     ends: Sequence[int] = (),
 ) -> Section:
     """[start] [gap] [tail] [levels, oldest to newest] [target] ([gap] [end])*.
@@ -111,7 +112,7 @@ def forward_section(
 def backward_section(
     order: Order,
     target: range,
-    made: Iterable[int],
+    made: AbstractSet[int],
     padding: int,
     end_image: bool = False,
 ) -> Section:
@@ -125,7 +126,7 @@ def backward_section(
         end_image: show the end image right after the target, as its nearest history frame.
     """
     packing = order.variant.packing
-    axis = order.axis([*made, order.end] if end_image else made)
+    axis = order.axis({*made, order.end} if end_image else made)
     at = 0
     for level in packing.start or START:
         axis.place(range(at, at + level.frames), level)

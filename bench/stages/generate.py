@@ -164,7 +164,8 @@ def known_images(path: Path) -> set[str]:
 def seed_list(seeds: Any) -> list[int]:
     """Seeds from a number or a list of numbers."""
     listed = seeds if isinstance(seeds, Sequence) and not isinstance(seeds, str) else [seeds]
-    if not listed or not all(isinstance(s, int) and 0 <= s < 2**63 for s in listed):
+    whole = all(isinstance(s, int) and not isinstance(s, bool) for s in listed)
+    if not (listed and whole and all(0 <= s < 2**63 for s in listed)):
         raise UserError(f"seeds={seeds}: give a whole number from 0 on, or a list of them")
     return list(dict.fromkeys(listed))
 

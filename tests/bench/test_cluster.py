@@ -183,6 +183,27 @@ def test_what_slurm_refuses_stays_failed(slurm: Path, tmp_path: Path) -> None:
     assert [cell.status for cell in failed] == ["failed"]
 
 
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("90", 90),
+        ("90:30", 91),
+        ("2:00:00", 120),
+        ("1-2", 1560),
+        ("1-2:3", 1563),
+        ("1-2:3:4", 1564),
+    ],
+)
+def test_all_of_slurm_s_formats_of_a_time_are_read(time: str, expected: int) -> None:
+    assert minutes(time) == expected
+
+
+@pytest.mark.parametrize("time", ["", "2h", "1.5", "-5", "1-", "1:2:3:4", "1-2:3:4:5", "43200"])
+def test_what_is_no_time_to_slurm_is_refused(time: str) -> None:
+    with pytest.raises(UserError, match=f"cluster.time={time}: "):
+        minutes(time)
+
+
 SMALL = Cluster(cells=2000, workers=16, lifetime=1e12)
 
 

@@ -352,7 +352,7 @@ def test_forcing_changes_the_video_is_repeated_and_needs_a_level_of_at_most_one(
     assert np.array_equal(found, again)
     assert not np.array_equal(found, plain)
     assert record["untrained"] == ["forcing"]
-    with pytest.raises(UserError, match="option forcing: σ is 0 to 1, not 2"):
+    with pytest.raises(UserError, match="option forcing is 0 to 1, not 2"):
         make(tiny_generator(), FORWARD + "+forcing-2")
     with pytest.raises(UserError, match="either noise or forcing, not both"):
         make(tiny_generator(), FORWARD + "+forcing-0.5+noise-0.5")

@@ -1,6 +1,8 @@
 """Plans: the released section layout on indices, and what every sampler promises."""
 
 import json
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -151,6 +153,20 @@ def test_full_history_and_appended_tails_grow_with_the_video() -> None:
         assert tokens == sorted(tokens)
         assert tokens[-1] > tokens[2]
     assert make("td_f9999k1_g9+missing-drop", 3).sections[2].context_tokens == 19 * 1560
+
+
+@pytest.mark.parametrize("name", [VANILLA, ENDPOINTS, INVERTED])
+@pytest.mark.parametrize("work", [make, lambda *asked: draw(make(*asked))], ids=["plan", "drawing"])
+def test_a_plan_of_a_packed_history_takes_time_in_proportion_to_the_video(
+    name: str, work: Callable[[str, int], object]
+) -> None:
+    def seconds(sections: int) -> float:
+        begun = time.process_time()
+        work(name, sections)
+        return time.process_time() - begun
+
+    short = min(seconds(250) for _ in range(5))
+    assert min(seconds(2500) for _ in range(2)) < 25 * short  # 10 times as long; its square is 100
 
 
 def test_compressed_tails_cost_one_token() -> None:

@@ -293,7 +293,7 @@ def test_windows_longer_than_any_published_one_are_untrained() -> None:
         ("td_f5k1_g21+block-5", "g21 is not a whole number of causal blocks of 5"),
         ("td_f4k1_g20+block-5", "f4 is not a whole number of causal blocks of 5"),
         ("td_f5k1_g20+noise-0.0205", "thousandths"),
-        ("td_f5k1_g20+noise-2", "from 0 to 1"),
+        ("td_f5k1_g20+noise-2", "option noise is 0 to 1, not 2"),
     ],
 )
 def test_what_it_cannot_do_is_one_line(name: str, said: str) -> None:
