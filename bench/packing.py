@@ -21,6 +21,9 @@ Tail = Literal["td", "ta", "tc"]
 TAILS: dict[str, str] = {"td": "deleted", "ta": "appended", "tc": "compressed"}
 """What happens to frames that are older than the packed history."""
 
+MOST_FRAMES = 2**18
+"""Of one level: an hour at 240 frames a second, four frames in each latent one, has fewer."""
+
 TAIL_POOL = 32
 """Side, in latent positions, of the square that one token of an appended tail frame averages."""
 
@@ -75,8 +78,8 @@ class Level:
     kernel: Kernel
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise UserError(f"level {self}: the number of frames must be at least 1")
+        if not 1 <= self.frames <= MOST_FRAMES:
+            raise UserError(f"level {self}: the number of frames must be 1 to {MOST_FRAMES}")
         if self.frames % self.kernel.time:
             raise UserError(
                 f"level {self}: {self.kernel.name} packs {self.kernel.time} latent frames into "
