@@ -119,9 +119,9 @@ def test_importance_layouts_put_length_where_the_figure_does() -> None:
     assert symmetric(temporal_kernels()) == symmetric()
 
 
-@pytest.mark.parametrize("frames", [0, -1])
-def test_a_level_needs_frames(frames: int) -> None:
-    with pytest.raises(UserError, match="at least 1"):
+@pytest.mark.parametrize("frames", [0, -1, 2**18 + 1])
+def test_a_level_has_frames_and_no_more_than_a_video(frames: int) -> None:
+    with pytest.raises(UserError, match=f"f{frames}k1: the number of frames must be 1 to 262144"):
         Level(frames, KERNELS[1])
 
 
