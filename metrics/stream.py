@@ -55,7 +55,7 @@ TIMES_MAY_JUMP = 0x200
 
 JUMP = 10.0
 """Seconds. A longer step in such a format is the joint of two recordings, as for FFmpeg itself
-(`-dts_delta_threshold`)."""
+(`-dts_delta_threshold`), unless others are about as long."""
 
 INDEXES = ("concat", "hls", "dash")
 """FFmpeg's names of formats that only name other files: those could change under a digest."""
@@ -220,9 +220,9 @@ def _open(path: Path) -> "InputContainer":
     import av
 
     try:
-        container = av.open(
-            f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        )
+        # Else a picture's name with %03d in it would stand for other files.
+        options = {"protocol_whitelist": "file", "pattern_type": "none"}
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise Unreadable(f"not a video ({_one_line(error)})") from None
     if container.format.name in INDEXES:
@@ -269,6 +269,12 @@ class _Times:
         self.number += 1
 
     @property
+    def jumps(self) -> bool:
+        """Whether the longest step joins two recordings."""
+        others = (self._most - self._least - self.longest) / max(self.number - 2, 1)
+        return self.longest > max(JUMP, 10 * others)
+
+    @property
     def rate(self) -> float:
         """Packets per second between the first and the last; 0 where that is no time."""
         length = self._most - self._least
@@ -309,7 +315,7 @@ def _count(path: Path) -> tuple[int, float, str]:
     fps = float(rate) if rate is not None and rate > 0 else average or FALLBACK_FPS
     # Recordings that were joined have times of their own, and a file that was cut off lacks frames
     # that would be shown before its last ones: neither says that the rate varies.
-    joined = sent.goes_back or (may_jump and sent.longest > JUMP)
+    joined = sent.goes_back or (may_jump and sent.jumps)
     steady = abs(sent.rate - fps) <= NOMINAL * fps and sent.longest * fps < HOLE
     varies = average and shown.number == count and abs(average - fps) > NOMINAL * fps
     if varies and not joined and not steady:

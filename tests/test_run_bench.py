@@ -132,6 +132,15 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["stage=plan", "generator.shift=inf"], "generator.shift: inf is not a positive number"),
         (["stage=submit", "generator.shift=nan"], "generator.shift: nan is not a positive number"),
         (["stage=submit", "generator.shift=abc"], "generator.shift: 'abc' is neither `released`"),
+        (["generator.shift=[1]"], "generator.shift: [1] is neither `released` nor a positive"),
+        (
+            ["generator=wan_i2v", "generator.shift=released"],
+            "generator.shift: `released` is a rule",
+        ),
+        (
+            ["generator=wan_i2v", "options.shift=released"],
+            "option shift: `released` is a rule of Fram",
+        ),
         (["stage=plan", "generator.steps=0"], "generator.steps: 0 is not a positive number"),
         (["stage=plan", "generator.cfg=inf"], "generator.cfg: inf is not a number from 0 on"),
         (["generator.guidance=-1"], "generator.guidance: -1 is not a number from 0 on"),

@@ -75,11 +75,19 @@ def check(config: Mapping[str, Any], variant: Variant) -> None:
         UserError: the shift is no positive number; no codebook of the variant's K is configured, or
             its file is not there.
     """
-    try:
-        read_shift(variant.options.get("shift"))
-    except UserError as error:
-        raise UserError(f"{variant.name}: option {error}") from None
-    if config.get("kind", "framepack") == "framepack" and variant.discrete is not None:
+    kind = config.get("kind", "framepack")
+    asked = {
+        "generator.": config.get("shift"),
+        f"{variant.name}: option ": variant.options.get("shift"),
+    }
+    for owner, value in asked.items():
+        try:
+            shift = read_shift(value)
+        except UserError as error:
+            raise UserError(f"{owner}{error}") from None
+        if shift == "released" and kind != "framepack":
+            raise UserError(f"{owner}shift: `released` is a rule of FramePack; give a number")
+    if kind == "framepack" and variant.discrete is not None:
         codebook(config.get("codebooks") or {}, variant)
 
 

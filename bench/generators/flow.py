@@ -44,7 +44,7 @@ def read_shift(value: float | str | None) -> str | float | None:
         return value
     try:
         number = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         number = 0.0
     if isinstance(value, bool) or not 0 < number < math.inf:
         raise UserError(f"shift: {value!r} is neither `released` nor a positive number")

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
+from PIL import Image
 
 from metrics import stream
 from metrics.stream import Unreadable, Video
@@ -287,6 +288,21 @@ def test_joined_recordings_keep_their_rate(tmp_path, write_clip, moving, begins)
     video, _ = decode(path)
     assert video.decoded == video.info.frames == 25 * len(parts)
     assert video.info.fps == 25
+
+
+def test_a_frame_every_15_seconds_joins_nothing(tmp_path, write_clip, moving):
+    times = range(0, 150_000, 15_000)
+    path = write_clip(tmp_path / "sparse.ts", moving(10), fps=25, times=times)
+    video, _ = decode(path)
+    assert video.info.frames == 10
+    assert video.info.fps == pytest.approx(1 / 15, rel=0.01)
+
+
+def test_a_picture_s_name_is_no_pattern(tmp_path):
+    for name in ("x001.png", "x002.png", "x%03d.png"):
+        Image.new("RGB", (32, 32)).save(tmp_path / name)
+    video, _ = decode(tmp_path / "x%03d.png")
+    assert video.decoded == video.info.frames == 1
 
 
 def test_a_stream_cut_off_among_reordered_frames_keeps_its_rate(tmp_path, write_clip, moving):
