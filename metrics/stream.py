@@ -272,7 +272,7 @@ class _Times:
     def jumps(self) -> bool:
         """Whether the longest step joins two recordings."""
         others = (self._most - self._least - self.longest) / max(self.number - 2, 1)
-        return self.longest > max(JUMP, 10 * others)
+        return self.longest > JUMP and self.longest > 10 * others
 
     @property
     def rate(self) -> float:
