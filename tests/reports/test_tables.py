@@ -267,6 +267,24 @@ def test_missing_numbers_are_dashes_with_their_count_and_never_zero() -> None:
     assert to_csv(table, intervals=True) == "v,block,x,x_low,x_high,x_missing\na,,,,,3\n"
 
 
+@pytest.mark.parametrize(("shift", "largest"), [(0.0, "1.00"), (0.07, "7.00")])
+def test_what_could_be_seen_in_a_metric_without_spread_is_not_known(
+    tmp_path: Path, shift: float, largest: str
+) -> None:
+    def rows(record: CellRecord, found: list[dict[str, object]]) -> list[dict[str, object]]:
+        # Prompts differ, and so do differences: by rounding errors.
+        value = 0.1 + 0.13 * int(record.prompt_id[-1]) + shift * (record.variant != FOUR[0].name)
+        value -= 0.06 * (record.variant == FOUR[3].name and record.prompt_id == "scene-000")
+        return [row | {"value": value} if row["metric"] == "dynamic" else row for row in found]
+
+    plant(tmp_path / "s", prompts=6, seeds=1, curves=False, rows=rows)
+    table = all_tables(analyse(load(tmp_path / "s")))["power"]
+    shown = {row.label: [plain(entry) for entry in row.entries] for row in table.rows}
+    assert shown["Dynamic"] == ["–", largest, "0.00", "6", "–"]
+    assert float(shown["Clarity"][0]) > 0
+    assert [note.startswith("Dynamic: ") for note in table.notes] == [False, True]
+
+
 def test_every_table_is_there_as_csv_markdown_and_latex(report: Written) -> None:
     folder = report.page.parent / "tables"
     for name, table in report.tables.items():
