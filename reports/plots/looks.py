@@ -63,7 +63,8 @@ def in_colour(analysis: Analysis) -> str:
     grey = sum(one is GREY for one in looks(analysis))
     if not grey:
         return ""
+    others = f"{grey} others" if grey > 1 else "other"
     return (
         " In colour: the baseline, the first variant of every block, and those whose means are "
-        f"furthest from the median variant's; the {grey} others in grey."
+        f"furthest from the median variant's; the {others} in grey."
     )

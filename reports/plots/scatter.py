@@ -18,6 +18,9 @@ from reports.statistics import Estimate, estimate, pareto_front
 from reports.statistics.clusters import EMPTY
 from reports.tables.costs import seconds_per_frame
 
+OTHERS = ("other variant", "other variants")
+"""What the variants in grey are called: one, several."""
+
 
 def trade_off(analysis: Analysis) -> Plot | None:
     """Dynamic against drift, with the variants that no other beats on both joined by a line."""
@@ -115,7 +118,7 @@ def points(panel: Axes, across: list[Estimate], up: list[Estimate], analysis: An
             continue
         drawn = drawn_as[place]
         if drawn is GREY:
-            label = f"{grey} other variants"
+            label = f"{grey} {OTHERS[grey > 1]}"
             faint: dict[str, Any] = {"color": FAINT, "markersize": 3, "alpha": 0.7, "zorder": 1.5}
             panel.plot([x.value], [y.value], "o", label=label, **faint)
             continue
@@ -138,7 +141,7 @@ def legend(figure: Figure, panel: Axes) -> None:
     """Names below all panels."""
     handles, labels = panel.get_legend_handles_labels()
     named = dict(zip(labels, handles, strict=True))
-    order = sorted(named, key=lambda label: label.endswith(" other variants"))
+    order = sorted(named, key=lambda label: label.endswith(OTHERS))
     figure.legend(
         [named[label] for label in order],
         order,

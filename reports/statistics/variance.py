@@ -265,6 +265,8 @@ def variance_shares(
         parts["seed"] = fits.gain(whole, with_seed, seed_noise)
     else:
         missing["seed"] = "too few videos" if drawn_twice else "one seed a prompt"
+    if not parts:
+        return Variance((), (), missing, len(values), prompts)
     parts = _between_0_and_1(parts)
 
     levels = {**{name: len(set(of)) for name, of in factors.items()}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from reports.analysis import Analysis
 from reports.tables.table import Block, Entry, Heading, Number, Row, Table
@@ -14,6 +15,9 @@ COUNTS = (
     Heading("unfinished", "Unfinished"),
     Heading("scored", "Scored"),
 )
+
+MOST_PRINTED = 40
+"""Failed cells that paper names one by one."""
 
 
 def coverage(analysis: Analysis) -> Table:
@@ -76,4 +80,24 @@ def failures(analysis: Analysis) -> Table | None:
         Heading("kind", "Kind", numeric=False),
         Heading("message", "Reason", numeric=False),
     )
-    return Table("failures", "Failed cells", "Variant", headings, (Block("", rows),))
+    printed = _by_reason(failed) if len(rows) > MOST_PRINTED else None
+    return Table("failures", "Failed cells", "Variant", headings, (Block("", rows),), (), printed)
+
+
+def _by_reason(failed: pd.DataFrame) -> Table:
+    """A row a reason, those of most cells first."""
+    rows = []
+    alike = failed.groupby(["error_kind", "error_message"], sort=False)
+    for (kind, message), cells in sorted(alike, key=lambda group: -len(group[1])):
+        first = cells.iloc[0]
+        name = f"{first['variant']}, {first['prompt_id']}, {first['seed']}"
+        rows.append(Row(str(kind), (Number(float(len(cells)), digits=0), name, str(message))))
+    headings = (
+        Heading("cells", "Cells"),
+        Heading("first", "First of them", numeric=False),
+        Heading("message", "Reason", numeric=False),
+    )
+    note = "The CSV file of this table names every failed cell."
+    return Table(
+        "failures", "Failed cells by reason", "Kind", headings, (Block("", tuple(rows)),), (note,)
+    )

@@ -230,7 +230,7 @@ def power(analysis: Analysis) -> Table | None:
     """The difference to the baseline that this study could have seen, column by column."""
     if not analysis.differences:
         return None
-    rows = []
+    rows, alike = [], []
     for column in analysis.scored:
         found = [
             tested.difference
@@ -242,10 +242,15 @@ def power(analysis: Analysis) -> Table | None:
         errors = np.array([one.error for one in found])
         prompts = int(np.median([one.prompts for one in found]))
         error = float(np.median(errors))
-        least = detectable(error, prompts)
+        # Where most variants score as the baseline does, no spread was measured: a test of none
+        # would seem to find everything.
+        spread = error > 1e-9
+        if not spread:
+            alike.append(column.title)
+        least = detectable(error, prompts) if spread else np.nan
         largest = max(abs(one.value) for one in found)
         target = 1.0 if column.scale == 100.0 else least / 2
-        needed = prompts_needed(error, prompts, target)
+        needed = prompts_needed(error, prompts, target) if spread else None
         digits = 2 if column.scale == 100.0 else 3
         rows.append(
             Row(
@@ -276,5 +281,13 @@ def power(analysis: Analysis) -> Table | None:
         (
             "The true difference to the baseline that a test at 5 % would find 8 times in 10, "
             "before correction for many tests; the median over variants.",
+            *(
+                [
+                    f"{', '.join(alike)}: most variants differ from the baseline by the same on "
+                    "every prompt, so what could be seen is not known."
+                ]
+                if alike
+                else []
+            ),
         ),
     )

@@ -104,6 +104,7 @@ class Table:
     """A table that every format can print.
 
     name: the files' name. label: the heading of the first column. notes: what stands below.
+    printed: what paper shows instead, where all rows would fill many pages.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Table:
     headings: tuple[Heading, ...]
     blocks: tuple[Block, ...]
     notes: tuple[str, ...] = ()
+    printed: Table | None = None
 
     @property
     def rows(self) -> list[Row]:

@@ -91,6 +91,16 @@ def test_a_variant_has_one_colour_in_all_plots_and_legends_stay_short(analysis: 
             assert told[name] == expected[name]
 
 
+def test_one_variant_in_grey_is_not_called_many(tmp_path: Path) -> None:
+    nine = [replace(FOUR[0], name=f"{VANILLA}+steps-{n}", options={"steps": n}) for n in range(9)]
+    plant(tmp_path / "s", nine, prompts=2, seeds=1, curves=False)
+    with styled():
+        drawn = [plot for plot in map_of(analyse(load(tmp_path / "s"))) if plot is not None]
+    for plot in drawn[:2]:
+        assert list(colours(plot.figure))[-1] == "1 other variant"
+    assert all("; the other in grey." in plot.caption for plot in drawn[:2])
+
+
 def map_of(analysis: Analysis) -> list:  # type: ignore[type-arg]
     return [trade_off(analysis), cost(analysis), radar(analysis)]
 

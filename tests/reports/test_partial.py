@@ -153,6 +153,12 @@ def test_why_there_are_no_shares_is_told_once_with_the_metrics_names(tmp_path: P
     assert "packing, section in Clarity, Aesthetic" in told[0]
 
 
+def test_one_variant_with_one_prompt_and_many_seeds_is_still_a_report(tmp_path: Path) -> None:
+    study = plant(tmp_path / "s", FOUR[:1], prompts=1, seeds=3)
+    written = reports.write([study.path])
+    assert "No share of prompt in any metric: one prompt only." in written.page.read_text()
+
+
 def test_half_failed_is_counted_and_every_failure_listed(tmp_path: Path) -> None:
     def change(record: CellRecord) -> CellRecord | None:
         if int(record.prompt_id[-1]) % 2:

@@ -308,6 +308,11 @@ def test_variance_of_little_says_why_there_is_none() -> None:
     where, factors = sweep(2, 1, 4, 1)
     found = variance_shares(np.ones(8), **where, factors=factors)
     assert "same" in found.missing["sampler"]
+    where, factors = sweep(1, 1, 1, 4)
+    found = variance_shares(np.arange(4.0), **where, factors=factors)
+    assert found.shares == ()
+    assert found.missing["prompt"] == "one prompt only"
+    assert found.missing["seed"] == "too few videos"
 
 
 @settings(deadline=None)

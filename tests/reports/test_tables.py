@@ -8,7 +8,9 @@ import math
 import re
 import shutil
 import subprocess
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +18,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from bench.study import CellError, CellRecord
 from reports.analysis import analyse
 from reports.reference import MARK, reference
 from reports.results import load
-from reports.tables import all_tables
+from reports.tables import all_tables, write
 from reports.tables.formats import plain, to_csv, to_markdown
 from reports.tables.latex import latex_escape, to_latex
 from reports.tables.table import Block, Heading, Number, Row, Table, ranked, text_of
-from tests.reports.planted import plant
+from tests.reports.planted import FOUR, plant
 
 if TYPE_CHECKING:
     from reports.report import Written
@@ -264,6 +267,24 @@ def test_missing_numbers_are_dashes_with_their_count_and_never_zero() -> None:
     assert to_csv(table, intervals=True) == "v,block,x,x_low,x_high,x_missing\na,,,,,3\n"
 
 
+@pytest.mark.parametrize(("shift", "largest"), [(0.0, "1.00"), (0.07, "7.00")])
+def test_what_could_be_seen_in_a_metric_without_spread_is_not_known(
+    tmp_path: Path, shift: float, largest: str
+) -> None:
+    def rows(record: CellRecord, found: list[dict[str, object]]) -> list[dict[str, object]]:
+        # Prompts differ, and so do differences: by rounding errors.
+        value = 0.1 + 0.13 * int(record.prompt_id[-1]) + shift * (record.variant != FOUR[0].name)
+        value -= 0.06 * (record.variant == FOUR[3].name and record.prompt_id == "scene-000")
+        return [row | {"value": value} if row["metric"] == "dynamic" else row for row in found]
+
+    plant(tmp_path / "s", prompts=6, seeds=1, curves=False, rows=rows)
+    table = all_tables(analyse(load(tmp_path / "s")))["power"]
+    shown = {row.label: [plain(entry) for entry in row.entries] for row in table.rows}
+    assert shown["Dynamic"] == ["–", largest, "0.00", "6", "–"]
+    assert float(shown["Clarity"][0]) > 0
+    assert [note.startswith("Dynamic: ") for note in table.notes] == [False, True]
+
+
 def test_every_table_is_there_as_csv_markdown_and_latex(report: Written) -> None:
     folder = report.page.parent / "tables"
     for name, table in report.tables.items():
@@ -304,7 +325,8 @@ def test_latex_escapes_what_would_stop_it() -> None:
     assert latex_escape("a_b & 50 % of #1 {x} ~ ^ \\") == (
         r"a\_b \& 50 \% of \#1 \{x\} \~{} \^{} \textbackslash{}"
     )
-    assert latex_escape("漢") == "?"
+    assert latex_escape("漢") == latex_escape("\u0149") == "?"
+    assert latex_escape("a\x1b[0m\n\nb\x00\x7f\x85c") == "a [0m b c"
 
 
 def test_latex_knows_every_letter_of_the_reference() -> None:
@@ -360,23 +382,72 @@ def test_latex_wraps_long_words() -> None:
     assert r"\resizebox" not in text
 
 
-@pytest.mark.tex
-def test_latex_tables_compile(report: Written, tmp_path: Path, require: Callable[..., str]) -> None:
-    pdflatex = require("pdflatex")
-    folder = report.page.parent / "tables"
-    paths = sorted(folder.glob("*.tex"))
-    body = "\n".join(f"\\input{{{path.stem}}}\\clearpage" for path in paths)
-    for path in paths:
-        shutil.copy(path, tmp_path)
-    (tmp_path / "all.tex").write_text(
-        "\\documentclass[twocolumn]{article}\n\\usepackage[T1]{fontenc}\n"
-        "\\usepackage[letterpaper,margin=0.75in]{geometry}\n"
-        "\\usepackage{array,booktabs,graphicx}\n"
+def words_table(label: str, *rows: tuple[str, str], name: str = "t") -> Table:
+    headings = (Heading("why", "Why", numeric=False),)
+    block = Block("", tuple(Row(one, (words,)) for one, words in rows))
+    return Table(name, "T", label, headings, (block,))
+
+
+@pytest.mark.parametrize("label", ["Variant", "Claim"])
+def test_latex_parts_words_that_are_longer_than_a_line(label: str) -> None:
+    path = "/some/folder_of/many-parts.d" * 9
+    text = to_latex(words_table(label, ("x" * 120, path)))
+    assert r"/\allowbreak{}some/\allowbreak{}folder\_\allowbreak{}of" in text
+    assert "x" * 60 not in text
+    assert text.replace(r"\allowbreak{}", "").count(latex_escape(path)) == 1
+
+
+def test_latex_does_not_take_a_name_for_an_option() -> None:
+    text = to_latex(words_table("Claim", ("a", "b"), ("[c]", "d"), ("*e", "f")))
+    assert "\n{}[c] & d" in text and "\n{}*e & f" in text
+
+
+def test_latex_cuts_an_entry_longer_than_a_page() -> None:
+    table = words_table("Variant", ("a", "b " * 5000))
+    assert len(to_latex(table)) < 2000 and len(to_csv(table)) > 5000
+
+
+def test_a_long_name_without_any_value_is_still_a_table() -> None:
+    rows = (Row("v" * 200, (Number(np.nan),)),)
+    table = Table("t", "T", "Variant", (Heading("x", "X"),), (Block("", rows),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "v" * 200 in to_latex(table)
+
+
+def test_latex_puts_many_pages_of_one_table_in_place_before_there_are_too_many() -> None:
+    parts = to_latex(words_table("Variant", *[("a", "b")] * 2000)).split(r"\clearpage")
+    counts = [part.count(r"\begin{table*}") for part in parts]
+    assert sum(counts) > 30 and max(counts) <= 12
+
+
+def test_paper_groups_many_failures_by_reason_and_csv_names_all(tmp_path: Path) -> None:
+    def change(record: CellRecord) -> CellRecord:
+        message = "no room" if record.seed else f"no {record.prompt_id}"
+        error = CellError(kind="MemoryError", message=message, traceback="")
+        return record.model_copy(update={"status": "failed", "error": error, "video_sha256": ""})
+
+    plant(tmp_path / "s", prompts=2, seeds=11, curves=False, change=change)
+    table = all_tables(analyse(load(tmp_path / "s")))["failures"]
+    assert to_csv(table).count("MemoryError") == to_markdown(table).count("MemoryError") == 88
+    lines = [line for line in to_latex(table).splitlines() if line.startswith("MemoryError")]
+    assert [line.split(" & ")[1] for line in lines] == ["80", "4", "4"]
+    assert lines[0].endswith(r"no room \\")
+    plant(tmp_path / "few", prompts=2, seeds=2, curves=False, change=change)
+    table = all_tables(analyse(load(tmp_path / "few")))["failures"]
+    assert to_latex(table).count("MemoryError") == 16
+
+
+def compiled(folder: Path, pdflatex: str, between: str, setting: str, preamble: str) -> None:
+    """Compile every table of a folder in one document, without a warning about its size."""
+    body = between.join(f"\\input{{{path.stem}}}\n" for path in sorted(folder.glob("*.tex")))
+    (folder / "all").write_text(
+        f"\\documentclass[twocolumn,{setting}]{{article}}\n{preamble}\n"
         f"\\begin{{document}}\n{body}\n\\end{{document}}\n"
     )
     run = subprocess.run(
-        [pdflatex, "-halt-on-error", "-interaction=nonstopmode", "all.tex"],
-        cwd=tmp_path,
+        [pdflatex, "-halt-on-error", "-interaction=nonstopmode", "all"],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -384,5 +455,58 @@ def test_latex_tables_compile(report: Written, tmp_path: Path, require: Callable
     )
     assert run.returncode == 0, run.stdout[-2000:]
     assert not re.findall(r"^!.*", run.stdout, re.M)
-    assert not re.findall(r"Overfull.*|Float too large.*", run.stdout)
-    assert (tmp_path / "all.pdf").stat().st_size > 10_000
+    assert not re.findall(r"Overfull.*|Float too large.*|Missing character.*", run.stdout)
+    assert (folder / "all.pdf").stat().st_size > 10_000
+
+
+def preamble_of(text: str) -> str:
+    """What a table's first lines say that a document needs."""
+    return "\n".join(line[2:] for line in text.splitlines() if line.startswith("% "))
+
+
+@pytest.mark.tex
+def test_latex_tables_compile(report: Written, tmp_path: Path, require: Callable[..., str]) -> None:
+    for path in (report.page.parent / "tables").glob("*.tex"):
+        shutil.copy(path, tmp_path)
+    margins = "\n\\usepackage[letterpaper,margin=0.75in]{geometry}"
+    needed = "\\usepackage[T1]{fontenc}\n\\usepackage{array,booktabs,graphicx}"
+    compiled(tmp_path, require("pdflatex"), "\\clearpage\n", "letterpaper", needed + margins)
+
+
+@pytest.mark.tex
+@pytest.mark.parametrize("paper", ["letterpaper", "a4paper"])
+def test_latex_tables_of_many_variants_fit_on_pages_of_one_document(
+    tmp_path: Path, require: Callable[..., str], paper: str
+) -> None:
+    made = [
+        replace(of, name=f"{of.name}+steps-{n}", options={"steps": n})
+        for of in FOUR
+        for n in range(12)
+    ]
+    plant(tmp_path / "s", made, prompts=3, seeds=1, curves=False)
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for table in all_tables(analyse(load(tmp_path / "s"))).values():
+        write(table, folder)
+    preamble = preamble_of((folder / "samplers.tex").read_text())
+    compiled(folder, require("pdflatex"), "", paper, preamble)
+
+
+@pytest.mark.tex
+def test_latex_compiles_whatever_names_and_messages_hold(
+    tmp_path: Path, require: Callable[..., str]
+) -> None:
+    letters = [chr(code) for code in range(0x180)] + ["漢", "\u0301", "\n\n", "[x]", "*"]
+    path, name = "/a/folder_of/many-parts.d" * 10, "W" * 120
+    message = f"Nothing at {path} {'word ' * 1000}"
+    rows = [(one, one) for one in letters] + [(name, message), (path, name)]
+    for number, label in enumerate(("Variant", "Claim")):
+        for few, some in enumerate((rows[:-2], rows)):
+            table = words_table(label, *some, name=f"t{number}{few}")
+            write(replace(table, title=f"About {path}", notes=(message[:400], name)), tmp_path)
+    headings = [Heading(key, key, numeric=False) for key in ("prompt", "seed", "kind", "message")]
+    entries = ("p" * 40, "0", "OutOfMemoryErrorOfTheDevice", f"Nothing at {path}")
+    block = Block(path, (Row("variant_" * 6, entries), Row("v" * 40, (name, *entries[1:]))))
+    write(Table("failures", "F", "Variant", tuple(headings), (block,)), tmp_path)
+    preamble = preamble_of((tmp_path / "failures.tex").read_text())
+    compiled(tmp_path, require("pdflatex"), "", "a4paper", preamble)
