@@ -110,7 +110,8 @@ class Effect:
     `units` prompts (or votes) were used, each costing `cost` videos (or votes) more. `p` is that
     of an exact test of no effect, where there is one: a verdict then needs it as well, since few
     prompts can be far from the normal distribution that the interval relies on. `matched` is False
-    for a difference of groups' means: their variants differ in more than what is compared.
+    for a difference of groups' means: their variants differ in more than what is compared. Fewer
+    prompts than `least` leave it without an interval.
     """
 
     value: float
@@ -122,6 +123,7 @@ class Effect:
     of: Literal["videos", "votes"] = "videos"
     p: float = np.nan
     matched: bool = True
+    least: Literal[2, 3] = 2
 
     def half(self, level: float) -> float:
         """Half of the interval's width."""
@@ -150,7 +152,10 @@ def _needs(effect: Effect, bound: float, alpha: float) -> Needs:
     """
     gap = abs(effect.value - bound)
     if not np.isfinite(effect.error):
-        words = "at least two prompts" if effect.of == "videos" else "votes of two raters or more"
+        if effect.of == "votes":
+            return Needs(np.inf, "votes of two raters or more", floor=True)
+        least = {2: "two", 3: "three"}[effect.least]
+        words = f"at least {least} prompts on which all that is compared has scores"
         return Needs(np.inf, words, floor=True)
     if effect.error == 0 or gap == 0:
         return Needs(np.inf, "")
