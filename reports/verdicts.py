@@ -19,6 +19,7 @@ from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 from reports.statistics.clusters import LEVEL
 from reports.statistics.power import POWER, prompts_needed
+from reports.words import count
 
 Verdict = Literal["supported", "contradicted", "not decided"]
 
@@ -164,14 +165,14 @@ def _needs(effect: Effect, bound: float, alpha: float) -> Needs:
         votes = effect.units * (reach / gap) ** 2
         if votes > MANY_VOTES:
             return Needs(np.inf, "more than ten million votes")
-        return Needs(votes, f"about {_round(votes)} votes")
+        return Needs(votes, f"about {_counted(votes, 'vote')}")
     prompts = prompts_needed(effect.error, effect.units, gap, alpha=alpha)
     if prompts is None:
         return Needs(np.inf, "more than a million prompts")
     if bound == 0 and np.isfinite(effect.p):
         prompts = max(prompts, int(np.floor(1 - np.log2(alpha))) + 1)
     videos = prompts * effect.cost
-    return Needs(videos, f"about {_round(videos)} videos ({prompts} prompts)")
+    return Needs(videos, f"about {_counted(videos, 'video')} ({count(prompts, 'prompt')})")
 
 
 def _round(number: float) -> str:
@@ -180,6 +181,10 @@ def _round(number: float) -> str:
         return str(int(np.ceil(number)))
     size = 10 ** (int(np.floor(np.log10(number))) - 1)
     return f"{int(np.ceil(number / size)) * size:,}".replace(",", "\u202f")
+
+
+def _counted(number: float, noun: str) -> str:
+    return f"{_round(number)} {noun}" + ("" if _round(number) == "1" else "s")
 
 
 @dataclass(frozen=True)
