@@ -122,6 +122,7 @@ def write_page(
         trim_blocks=False,
     )
     environment.filters["names"] = _names_as_code([entrant.name for entrant in analysis.variants])
+    environment.filters["breakable"] = _breakable
     theatre = _theatre(analysis, out, videos)
     failed = analysis.cells[analysis.cells["state"] == "failed"]
     claims = list(claims)
@@ -189,6 +190,11 @@ def write_page(
     )
     atomic_write(out / "index.html", text)
     return out / "index.html"
+
+
+def _breakable(name: str) -> Markup:
+    """A variant's name that may go over two lines where a table is too wide, and how."""
+    return escape(name).replace("_", Markup("_<wbr>"))
 
 
 def _names_as_code(names: Sequence[str]) -> Callable[[str], Markup]:
