@@ -165,6 +165,11 @@ def _paired(asked: Asked, one: Difference, variants: int, unit: str) -> Effect:
     return Effect(one.value, one.error, one.prompts - 1, one.prompts, cost, unit, p=one.p)
 
 
+def _apart(asked: Asked, one: Difference, variants: int) -> Effect:
+    """The effect of a squared gap: two prompts have one product only, and so no spread."""
+    return replace(_paired(asked, one, variants, "SD²"), least=3)
+
+
 def _people(
     asked: Asked, these: Sequence[Entrant], those: Sequence[Entrant], but: Sequence[str]
 ) -> Effect | None:
@@ -348,10 +353,10 @@ def sampling_dominates(asked: Asked) -> list[Question]:
     variants = len({e.name for pair in [*by_packing, *by_sampling] for e in pair})
     little = f"packings differ by less than {NEGLIGIBLE:g} standard deviations (root mean square)"
     return [
-        Question(said, _paired(asked, more, variants, "SD²"), above=0.0),
+        Question(said, _apart(asked, more, variants), above=0.0),
         Question(
             little,
-            _paired(asked, gap_difference(packing), packing.variants, "SD²"),
+            _apart(asked, gap_difference(packing), packing.variants),
             below=NEGLIGIBLE**2,
             optional=True,
         ),
@@ -397,7 +402,7 @@ def tails_differ_little(asked: Asked) -> list[Question]:
     for tails in combinations(("td", "ta", "tc"), 2):
         two = [pair for pair in pairs if {e.tail for e in pair} == set(tails)]
         gap = squared_gap(table, two) if table and two else None
-        effect = _paired(asked, gap_difference(gap), gap.variants, "SD²") if gap else None
+        effect = _apart(asked, gap_difference(gap), gap.variants) if gap else None
         said = (
             f"{' and '.join(tails)} differ by less than {NEGLIGIBLE:g} standard deviations (root "
             "mean square)"

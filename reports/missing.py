@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.words import count
+
 if TYPE_CHECKING:
     from reports.analysis import Analysis
     from reports.columns import Column
@@ -22,17 +24,19 @@ def notes(analysis: Analysis) -> Iterator[str]:
     yield from _scores(analysis)
     yield from _fingerprints(analysis)
     yield from _mixed(analysis)
+    yield from _sections(analysis)
     yield from _sizes(analysis)
     yield from analysis.results.notes
 
 
 def _cells(analysis: Analysis) -> Iterator[str]:
     states = analysis.cells["state"].value_counts()
-    asked = len(analysis.cells)
+    asked = count(len(analysis.cells), "cell")
     if failed := int(states.get("failed", 0)):
-        yield f"{failed} of {asked} cells failed; their reasons are listed under Failed cells"
+        yield f"{failed} of {asked} failed; their reasons are listed under Failed cells"
     if unfinished := int(states.get("pending", 0) + states.get("running", 0)):
-        yield f"{unfinished} of {asked} cells are not made yet; run stage=generate again"
+        verb = "is" if unfinished == 1 else "are"
+        yield f"{unfinished} of {asked} {verb} not made yet; run stage=generate again"
     none = [entrant.name for entrant in analysis.variants if not entrant.made]
     if none:
         yield f"no video at all of {_list(none)}"
@@ -49,7 +53,9 @@ def _scores(analysis: Analysis) -> Iterator[str]:
         yield "nothing is scored yet: run stage=score"
         return
     if unscored := int((done & ~having).sum()):
-        yield f"{unscored} of {int(done.sum())} videos have no scores; run stage=score again"
+        verb = "has" if unscored == 1 else "have"
+        made = count(int(done.sum()), "video")
+        yield f"{unscored} of {made} {verb} no scores; run stage=score again"
     absent = [c for c in analysis.paper if not np.isfinite(analysis.measured.of(c)).any()]
     told: dict[str, list[str]] = {}
     for column in absent:
@@ -64,9 +70,9 @@ def _scores(analysis: Analysis) -> Iterator[str]:
     for column in analysis.scored:
         reasons = _reasons(analysis, column)
         if reasons:
-            count = sum(reasons.values())
+            total = sum(reasons.values())
             common = max(reasons, key=lambda reason: reasons[reason])
-            yield f"{column.title} has no value for {_videos(count)} (most often {common})"
+            yield f"{column.title} has no value for {count(total, 'video')} (most often {common})"
 
 
 def _reasons(analysis: Analysis, column: Column) -> dict[str, int]:
@@ -84,7 +90,7 @@ def _fingerprints(analysis: Analysis) -> Iterator[str]:
     for metric, kinds in found.items():
         if len(kinds) > 1:
             said = ", ".join(
-                f"{backend} {fingerprint[:8]} on {_videos(int(has.sum()))}"
+                f"{backend} {fingerprint[:8]} on {count(int(has.sum()), 'video')}"
                 for (backend, fingerprint), has in kinds.items()
             )
             anywhere = np.logical_or.reduce(list(kinds.values()))
@@ -136,8 +142,14 @@ def _sizes(analysis: Analysis) -> Iterator[str]:
         yield "one variant only: there is nothing to compare"
 
 
-def _videos(count: int) -> str:
-    return f"{count} video" + ("" if count == 1 else "s")
+def _sections(analysis: Analysis) -> Iterator[str]:
+    done = analysis.cells[analysis.cells["state"] == "done"]
+    # Of videos that were brought along no section is known.
+    if len(done) and (done["section_starts"].map(len) == 1).all():
+        yield (
+            "every video is one section: nothing that was made is fed back, so samplers and "
+            "packings can hardly differ; ask for longer videos or shorter sections"
+        )
 
 
 def _list(names: list[str], most: int = 6) -> str:

@@ -34,6 +34,7 @@ from reports.svg import inline
 from reports.tables import Table
 from reports.tables.formats import notes_of
 from reports.tables.meanings import meanings
+from reports.words import count
 
 HERE = Path(__file__).parent
 
@@ -121,6 +122,7 @@ def write_page(
         trim_blocks=False,
     )
     environment.filters["names"] = _names_as_code([entrant.name for entrant in analysis.variants])
+    environment.filters["breakable"] = _breakable
     theatre = _theatre(analysis, out, videos)
     failed = analysis.cells[analysis.cells["state"] == "failed"]
     claims = list(claims)
@@ -190,6 +192,11 @@ def write_page(
     return out / "index.html"
 
 
+def _breakable(name: str) -> Markup:
+    """A variant's name that may go over two lines where a table is too wide, and how."""
+    return escape(name).replace("_", Markup("_<wbr>"))
+
+
 def _names_as_code(names: Sequence[str]) -> Callable[[str], Markup]:
     """A filter that sets variants' names in the type that keeps digits apart."""
     # The longest first: one name may begin another.
@@ -208,9 +215,9 @@ def _names_as_code(names: Sequence[str]) -> Callable[[str], Markup]:
 def _lede(analysis: Analysis) -> str:
     cells = analysis.cells
     parts = [
-        _plural(len(analysis.variants), "variant"),
-        _plural(cells["prompt_id"].nunique(), "prompt"),
-        _plural(cells["seed"].nunique(), "seed"),
+        count(len(analysis.variants), "variant"),
+        count(cells["prompt_id"].nunique(), "prompt"),
+        count(cells["seed"].nunique(), "seed"),
     ]
     done = cells[cells["state"] == "done"]
     models = sorted({_model(value) for value in done["generator"]} - {""})
@@ -227,10 +234,6 @@ def _lede(analysis: Analysis) -> str:
 def _model(identity: dict[str, Any]) -> str:
     name = identity.get("checkpoint") or identity.get("name") or ""
     return Path(str(name)).name
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from bench.files import atomic_write
 from bench.study import Study
 from reports.analysis import Analysis
 from reports.anonymous import portable
+from reports.words import count
 
 
 def _version() -> str:
@@ -116,7 +117,7 @@ def _distinct(values: Any) -> str:
     counts = pd.Series([value for value in values if value], dtype=object).value_counts()
     if len(counts) <= 1:
         return "".join(map(str, counts.index))
-    told = [f"{value} ({count} videos)" for value, count in counts.head(6).items()]
+    told = [f"{value} ({count(number, 'video')})" for value, number in counts.head(6).items()]
     return "; ".join(told) + (f"; and {len(counts) - 6} more" if len(counts) > 6 else "")
 
 

@@ -24,6 +24,7 @@ from reports.anonymous import from_here
 from reports.findings import findings
 from reports.report import PARQUET, Written, write
 from reports.tables import to_markdown
+from reports.words import count
 
 PRIVATE = ("host", "folder")
 """Columns about the machine that made a cell."""
@@ -66,8 +67,9 @@ def readme(written: Written, folder: Path) -> str:
     cells = analysis.cells
     done = int((cells["state"] == "done").sum())
     counts = (
-        f"{len(analysis.variants)} variants × {cells['prompt_id'].nunique()} prompts × "
-        f"{cells['seed'].nunique()} seeds: {done} of {len(cells)} videos made."
+        f"{count(len(analysis.variants), 'variant')} × "
+        f"{count(cells['prompt_id'].nunique(), 'prompt')} × "
+        f"{count(cells['seed'].nunique(), 'seed')}: {done} of {count(len(cells), 'video')} made."
     )
     parts = [f"# {folder.name}", counts]
     parts += ["\n".join(f"- {sentence}" for sentence in findings(analysis))]
@@ -75,7 +77,8 @@ def readme(written: Written, folder: Path) -> str:
         if name in written.tables:
             table = written.tables[name]
             text = to_markdown(table, intervals=table.has_intervals and name != "samplers")
-            parts += [f"## {table.title}", text.strip()]
+            # The heading is the title: without it, what is left begins with the table.
+            parts += [f"## {table.title}", text.removeprefix(f"**{table.title}**").strip()]
     for name in (*DRAWN, *written.filmstrips):
         if name in {*written.plots, *written.filmstrips}:
             parts.append(f"![{name.replace('_', ' ')}](plots/{name}.png)")

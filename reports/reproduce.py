@@ -28,6 +28,7 @@ from bench.errors import UserError
 from bench.study import Key, Study
 from reports.anonymous import named
 from reports.report import PARQUET
+from reports.words import count
 
 HERE: dict[str, Any] = {
     "offline": False,
@@ -175,7 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for one in found:
         print(one)
     same = sum(one.same for one in found)
-    print(f"{same} of {len(found)} cells have the same bytes")
+    verb = "has" if 1 in (same, len(found)) else "have"
+    print(f"{same} of {count(len(found), 'cell')} {verb} the same bytes")
     return 0 if same == len(found) else 1
 
 

@@ -162,12 +162,15 @@ def load(*studies: str | Path, votes: str | None = None) -> Results:
     listed = {name: list(study.cells()) for name, study in opened.items()}
     folders = [str(cell.folder) for cells in listed.values() for cell in cells]
     reading = scan.begin([os.path.join(folder, SCORES_FILE) for folder in folders])  # noqa: PTH118
-    cells = pd.concat([_cells(name, study, listed[name], notes) for name, study in opened.items()])
-    cells = _one_row_a_cell(cells.reset_index(drop=True), notes)
+    held = pd.concat([_cells(name, study, listed[name], notes) for name, study in opened.items()])
+    held = held.reset_index(drop=True)
+    settings = {name: study.settings for name, study in opened.items()}
+    if apart := _apart(list(settings.values())):
+        notes.append(f"the studies were made with different settings: {', '.join(apart)}")
+    cells = _one_row_a_cell(held, notes)
+    given = _about(_votes(opened, votes, notes), held, cells, notes)
     cells = _one_generator_a_variant(cells, notes)
     scores = _scores(cells, folders, reading.table(), notes)
-    given = _votes(opened, votes, notes)
-    settings = {name: study.settings for name, study in opened.items()}
     return Results(cells, scores, given, settings, tuple(notes))
 
 
@@ -241,6 +244,21 @@ def _row(study: str, cell: Cell, prompt: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
+def _apart(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys, `generator.steps`, in which studies differ."""
+    flat = [_flat(one) for one in settings]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    return [key for key in keys if any(one.get(key) != flat[0].get(key) for one in flat)]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        inner = isinstance(value, Mapping) and value
+        found |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return found
+
+
 _BEST_STATE = {"done": 0, "failed": 1, "running": 2, "pending": 3}
 
 
@@ -250,15 +268,46 @@ def _one_row_a_cell(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         return cells
     order = cells["state"].map(_BEST_STATE)
     kept = cells.loc[order.sort_values(kind="stable").index]
-    kept = kept.drop_duplicates(["variant", "prompt_id", "seed"]).sort_index()
-    done = cells[cells["state"] == "done"]
-    twice = done.groupby(["variant", "prompt_id", "seed"])["video_sha256"].nunique()
-    if differing := int((twice > 1).sum()):
+    kept = kept.drop_duplicates(_KEY).sort_index()
+    if differing := len(_twice(cells)):
         notes.append(
             f"{_count(differing, 'cell')} finished in more than one study, with different videos; "
             "the first study's is reported"
         )
     return kept.reset_index(drop=True)
+
+
+_KEY = ["variant", "prompt_id", "seed"]
+
+
+def _twice(cells: pd.DataFrame) -> set[tuple[Any, ...]]:
+    """Keys of cells of which several studies hold videos that are not the same."""
+    videos = cells[cells["state"] == "done"].groupby(_KEY)["video_sha256"].nunique()
+    return set(videos.index[videos > 1])
+
+
+def _about(
+    votes: pd.DataFrame, held: pd.DataFrame, cells: pd.DataFrame, notes: list[str]
+) -> pd.DataFrame:
+    """The votes without those about videos of which other ones are reported.
+
+    A study's votes are about its own videos. Of votes in a database it is not known whose videos
+    they are about: where studies differ, they are left out.
+    """
+    if votes.empty or held["study"].nunique() < 2 or not (twice := _twice(held)):
+        return votes
+    done = held[held["state"] == "done"].set_index(["study", *_KEY])["video_sha256"].to_dict()
+    reported = cells.set_index(_KEY)["video_sha256"].to_dict()
+    strange = np.zeros(len(votes), dtype=bool)
+    for side in ("left", "right"):
+        shown = zip(votes["study"], votes[side], votes["prompt_id"], votes["seed"], strict=True)
+        strange |= [key[1:] in twice and done.get(key) != reported[key[1:]] for key in shown]
+    if not strange.any():
+        return votes
+    notes.append(
+        f"{_count(int(strange.sum()), 'vote')} left out: about other videos than those reported"
+    )
+    return votes[~strange].reset_index(drop=True)
 
 
 def _one_generator_a_variant(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 from reports.statistics.clusters import LEVEL
 from reports.statistics.power import POWER, prompts_needed
+from reports.words import count
 
 Verdict = Literal["supported", "contradicted", "not decided"]
 
@@ -110,7 +111,8 @@ class Effect:
     `units` prompts (or votes) were used, each costing `cost` videos (or votes) more. `p` is that
     of an exact test of no effect, where there is one: a verdict then needs it as well, since few
     prompts can be far from the normal distribution that the interval relies on. `matched` is False
-    for a difference of groups' means: their variants differ in more than what is compared.
+    for a difference of groups' means: their variants differ in more than what is compared. Fewer
+    prompts than `least` leave it without an interval.
     """
 
     value: float
@@ -122,6 +124,7 @@ class Effect:
     of: Literal["videos", "votes"] = "videos"
     p: float = np.nan
     matched: bool = True
+    least: Literal[2, 3] = 2
 
     def half(self, level: float) -> float:
         """Half of the interval's width."""
@@ -150,7 +153,10 @@ def _needs(effect: Effect, bound: float, alpha: float) -> Needs:
     """
     gap = abs(effect.value - bound)
     if not np.isfinite(effect.error):
-        words = "at least two prompts" if effect.of == "videos" else "votes of two raters or more"
+        if effect.of == "votes":
+            return Needs(np.inf, "votes of two raters or more", floor=True)
+        least = {2: "two", 3: "three"}[effect.least]
+        words = f"at least {least} prompts on which all that is compared has scores"
         return Needs(np.inf, words, floor=True)
     if effect.error == 0 or gap == 0:
         return Needs(np.inf, "")
@@ -159,14 +165,14 @@ def _needs(effect: Effect, bound: float, alpha: float) -> Needs:
         votes = effect.units * (reach / gap) ** 2
         if votes > MANY_VOTES:
             return Needs(np.inf, "more than ten million votes")
-        return Needs(votes, f"about {_round(votes)} votes")
+        return Needs(votes, f"about {_counted(votes, 'vote')}")
     prompts = prompts_needed(effect.error, effect.units, gap, alpha=alpha)
     if prompts is None:
         return Needs(np.inf, "more than a million prompts")
     if bound == 0 and np.isfinite(effect.p):
         prompts = max(prompts, int(np.floor(1 - np.log2(alpha))) + 1)
     videos = prompts * effect.cost
-    return Needs(videos, f"about {_round(videos)} videos ({prompts} prompts)")
+    return Needs(videos, f"about {_counted(videos, 'video')} ({count(prompts, 'prompt')})")
 
 
 def _round(number: float) -> str:
@@ -175,6 +181,10 @@ def _round(number: float) -> str:
         return str(int(np.ceil(number)))
     size = 10 ** (int(np.floor(np.log10(number))) - 1)
     return f"{int(np.ceil(number / size)) * size:,}".replace(",", "\u202f")
+
+
+def _counted(number: float, noun: str) -> str:
+    return f"{_round(number)} {noun}" + ("" if _round(number) == "1" else "s")
 
 
 @dataclass(frozen=True)

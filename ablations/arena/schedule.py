@@ -102,8 +102,11 @@ class Schedule:
                     self._scenes.setdefault((first, second), []).append(scene)
         self.variants = tuple(sorted({name for pair in self._scenes for name in pair}))
         self._controls = list(controls)
-        self._control_screens = control_screens if controls else 0
+        self._control_screens = min(control_screens, len(self._controls))
         self._repeat_screens = repeat_screens
+        special = self._control_screens + repeat_screens
+        # All raters get as many screens: where there are few pairs, nobody's special ones are late.
+        self._reach = min(length, sum(map(len, self._scenes.values())) + special)
         self._meetings: Counter[tuple[str, str]] = Counter()
         self._shown: Counter[tuple[str, str, int]] = Counter()
         self._scene_load: Counter[int] = Counter()
@@ -195,9 +198,11 @@ class Schedule:
     def kinds(self, name: str) -> Mapping[int, Kind]:
         """The screens of a rater that are no ordinary pairs; the same after a restart."""
         dice = random.Random(f"{self._seed}:{name}")
-        later = list(range(min(REPEAT_GAP, self.length), self.length))
+        later = list(range(min(REPEAT_GAP, self._reach), self._reach))
         dice.shuffle(later)
-        half = [position for position in later if position >= self.length // 2]
+        # Not before there is something to repeat.
+        first = max(self._reach // 2, REPEAT_GAP + 1)
+        half = [position for position in later if position >= first]
         repeats = half[: self._repeat_screens]
         controls = [p for p in later if p not in repeats][: self._control_screens]
         return {**dict.fromkeys(repeats, "repeat"), **dict.fromkeys(controls, "control")}

@@ -14,6 +14,7 @@ from reports.plots.looks import in_colour, looks
 from reports.plots.style import FAINT, INK, MONO, Look
 from reports.statistics import Estimate
 from reports.statistics.clusters import EMPTY
+from reports.words import count
 
 ROW = 0.27
 """Inches a variant."""
@@ -83,9 +84,9 @@ def ratings(analysis: Analysis) -> Plot | None:
     return Plot(
         "ratings",
         "Human ratings",
-        f"From {analysis.human.counted} votes. Dots: Bradley-Terry ratings with 95 % intervals, "
-        f"clustered by {analysis.human.board.by}; strokes: ELO with K = 32 as in the paper. "
-        "Further right is better. A bar that reaches the edge has no end there."
+        f"From {count(analysis.human.counted, 'vote')}. Dots: Bradley-Terry ratings with 95 % "
+        f"intervals, clustered by {analysis.human.board.by}; strokes: ELO with K = 32 as in the "
+        "paper. Further right is better. A bar that reaches the edge has no end there."
         + (" A line parts groups that were never compared." if analysis.human.parted else "")
         + in_colour(analysis),
         figure,

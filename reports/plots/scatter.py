@@ -16,7 +16,7 @@ from reports.plots.looks import GREY, MOST_VARIANTS, in_colour, looks
 from reports.plots.style import FAINT
 from reports.statistics import Estimate, estimate, pareto_front
 from reports.statistics.clusters import EMPTY
-from reports.tables.costs import seconds_per_frame
+from reports.tables.costs import POSITIVE, seconds_per_frame
 
 OTHERS = ("other variant", "other variants")
 """What the variants in grey are called: one, several."""
@@ -69,7 +69,10 @@ def cost(analysis: Analysis) -> Plot | None:
     if not quality:
         return None
     seconds = seconds_per_frame(analysis.cells)
-    spent = [estimate(seconds[e.rows], analysis.prompt[e.rows]) for e in analysis.variants]
+    spent = [
+        estimate(seconds[e.rows], analysis.prompt[e.rows], bounds=POSITIVE)
+        for e in analysis.variants
+    ]
     tokens = [_tokens(analysis, place) for place in range(len(analysis.variants))]
     axes = [("Seconds per frame", spent), ("Tokens in the largest section", tokens)]
     axes = [(title, of) for title, of in axes if any(np.isfinite(one.value) for one in of)]
@@ -84,6 +87,7 @@ def cost(analysis: Analysis) -> Plot | None:
     for panel, (title, of, column) in zip(panels, pairs, strict=True):
         up = [analysis.estimate(entrant, column) for entrant in analysis.variants]
         points(panel, of, up, analysis)
+        panel.set_xlim(left=max(0.0, panel.get_xlim()[0]))
         panel.set_title(column.title)
         panel.set_xlabel(title)
     legend(figure, panels[0])

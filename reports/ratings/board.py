@@ -25,6 +25,7 @@ from reports.ratings.ranks import Ranks, ranks, tied_ranks
 from reports.ratings.raters import RaterRecord, rater_records
 from reports.ratings.resampling import LEVEL, RESAMPLES, Clusters, Spread, spread
 from reports.ratings.win_rates import Answers, Position, WinRates, answers, win_rates
+from reports.words import count
 
 FEW_VOTES = 100
 """Assessments a variant that the paper asks for; with fewer, a note says so."""
@@ -386,7 +387,8 @@ def _notes(
         )
     if counted.both_bad:
         notes.append(
-            f"{counted.both_bad} of {counted.votes} votes said both bad; they are in no rating."
+            f"{counted.both_bad} of {count(counted.votes, 'vote')} said both bad; "
+            "they are in no rating."
         )
     for record in records:
         if record.flags:

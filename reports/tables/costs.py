@@ -21,6 +21,10 @@ HEADINGS = (
 )
 
 
+POSITIVE = (0.0, None)
+"""Where seconds can lie: no interval says that a frame took less than none."""
+
+
 def costs(analysis: Analysis) -> Table | None:
     """The cost table, one row a variant; None where nothing is known (videos made elsewhere)."""
     rows = tuple(Row(entrant.name, _entries(analysis, entrant)) for entrant in analysis.variants)
@@ -60,8 +64,8 @@ def _entries(analysis: Analysis, entrant: Entrant) -> tuple[Entry, ...]:
     tokens = [list(value) for value in cells.loc[done, "tokens_per_section"] if len(value)]
     first = np.mean([value[0] for value in tokens]) if tokens else np.nan
     largest = np.max([max(value) for value in tokens]) if tokens else np.nan
-    frame = estimate(seconds_per_frame(cells), prompts)
-    section = estimate(_section_seconds(cells), prompts)
+    frame = estimate(seconds_per_frame(cells), prompts, bounds=POSITIVE)
+    section = estimate(_section_seconds(cells), prompts, bounds=POSITIVE)
     peak = pd.to_numeric(cells.loc[done, "peak_memory_bytes"], errors="coerce").max() / 2**30
     untrained = sorted({str(part) for parts in cells.loc[done, "untrained"] for part in parts})
     return (

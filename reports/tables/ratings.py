@@ -6,6 +6,7 @@ import numpy as np
 
 from reports.analysis import Analysis
 from reports.tables.table import Block, Heading, Number, Row, Table, ranked
+from reports.words import count
 
 HEADINGS = (
     Heading("elo", "ELO", "higher"),
@@ -47,9 +48,9 @@ def ratings(analysis: Analysis) -> Table | None:
         )
     board = human.board
     notes = [
-        f"Question: {human.question}; {human.counted} votes. ELO as in the paper, K = {board.k:g}, "
-        "averaged over vote orders; ± is its standard deviation over orders. Rank as in the paper: "
-        f"within {board.k / 2:g} points is a tie.",
+        f"Question: {human.question}; {count(human.counted, 'vote')}. ELO as in the paper, "
+        f"K = {board.k:g}, averaged over vote orders; ± is its standard deviation over orders. "
+        f"Rank as in the paper: within {board.k / 2:g} points is a tie.",
         f"Bradley-Terry with ties and side, on the same scale; intervals clustered by {board.by}. "
         "Rank from–to: where the true rank lies, all pairs at once.",
     ]

@@ -223,8 +223,17 @@ def test_an_undecided_claim_says_how_many_videos_would_decide() -> None:
 def test_where_only_a_floor_is_known_it_is_not_said_to_decide() -> None:
     weak = claims(analysis_of(kinds(), 0, prompts=1))[1]
     assert weak.verdict == UNDECIDED
-    assert weak.because.endswith("needs at least two prompts before anything can be said")
+    needs = "needs at least two prompts on which all that is compared has scores"
+    assert weak.because.endswith(f"{needs} before anything can be said")
     assert "would decide" not in weak.because
+
+
+def test_two_prompts_are_not_asked_for_where_there_are_two() -> None:
+    found = claims(analysis_of(kinds(), 0, prompts=2))
+    for number in (5, 7):
+        because = found[number - 1].because
+        assert "needs at least three prompts" in because
+    assert not any("at least two prompts" in one.because for one in found)
 
 
 # Verdicts

@@ -281,6 +281,20 @@ def test_the_page_is_quiet_and_fits(
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 1265])
+def test_of_the_main_tables_no_column_hides_for_a_few_pixels(
+    browser: Browser, report: Written, width: int
+) -> None:
+    page, _, _ = opened(browser, report, viewport={"width": width, "height": 900})
+    for name in ("samplers", "packings", "differences", "coverage"):
+        box = page.locator(f"#table-{name} .scroll")
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") == 0, name
+    name = page.locator("#table-samplers tbody tr:not(.block) th").first.text_content()
+    assert name == VANILLA
+    page.close()
+
+
+@pytest.mark.browser
 def test_what_is_scrolled_shows_it_at_the_left_too(browser: Browser, report: Written) -> None:
     page, _, _ = opened(browser, report, viewport={"width": 390, "height": 900})
     beside = "getComputedStyle(document.querySelector('#table-samplers tbody tr:not(.block) th'), "

@@ -19,7 +19,7 @@ from reports.tables import all_tables
 from reports.tables.formats import to_csv, to_markdown
 from reports.tables.latex import to_latex
 from reports.tables.table import Number
-from tests.reports.planted import FOUR, INVERTED, VANILLA, Made, plant, plant_votes
+from tests.reports.planted import FOUR, INVERTED, VANILLA, Made, hash_of, plant, plant_votes
 
 Rows = list[dict[str, object]]
 TWO = (FOUR[0], FOUR[3])
@@ -75,6 +75,35 @@ def test_with_one_metric_the_others_are_empty_and_named(tmp_path: Path) -> None:
     assert len(analysis.paper) == 11
 
 
+@pytest.mark.parametrize("frames", [37, 73])
+def test_videos_of_one_section_are_said_to_feed_nothing_back(tmp_path: Path, frames: int) -> None:
+    """A section is 36 frames here: one or two of them."""
+    analysis = analysis_of(plant(tmp_path / "s", TWO, prompts=2, frames=frames, curves=False))
+    assert says(analysis, "every video is one section: nothing") == (frames == 37)
+
+
+def test_videos_without_a_record_of_sections_are_not_said_to_have_one(tmp_path: Path) -> None:
+    def change(record: CellRecord) -> CellRecord:
+        return record.model_copy(update={"section_starts": []})
+
+    analysis = analysis_of(plant(tmp_path / "s", TWO, prompts=2, change=change, curves=False))
+    assert not says(analysis, "one section")
+
+
+def test_one_is_said_in_the_singular(tmp_path: Path) -> None:
+    def change(record: CellRecord) -> CellRecord | None:
+        return record if record.prompt_id == "scene-000" else None
+
+    whole = plant(tmp_path / "s", TWO[:1], prompts=2, seeds=1, change=change, curves=False)
+    assert says(analysis_of(whole), "1 of 2 cells is not made yet")
+
+    def fail(record: CellRecord) -> CellRecord:
+        return record.model_copy(update={"status": "failed"})
+
+    none = plant(tmp_path / "n", TWO[:1], prompts=1, seeds=1, change=fail, curves=False)
+    assert says(analysis_of(none), "1 of 1 cell failed")
+
+
 def test_one_cell_has_no_interval_and_nothing_to_compare(tmp_path: Path) -> None:
     study = plant(tmp_path / "s", TWO[:1], prompts=1, seeds=1, curves=False)
     analysis = analysis_of(study)
@@ -96,6 +125,57 @@ def test_of_variants_that_move_as_much_none_is_said_to_move_most_alone(tmp_path:
     )
     told = list(findings(analyse(reports.load(study.path))))
     assert any("moves most, as do 2 more: Dynamic 100.00" in sentence for sentence in told)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "close", "sure"),
+    [
+        (12, False, "less than the next best beyond chance in ΔClarity"),
+        (12, True, "not beyond chance against the next best"),
+        (3, False, "3 prompts are too few to test that against the next best"),
+        (1, False, "not tested against the next best"),
+    ],
+)
+def test_a_baseline_that_is_best_is_tested_against_the_next_best(
+    tmp_path: Path, prompts: int, close: bool, sure: str
+) -> None:
+    """The third variant is far off: that the baseline beats it says nothing of the second."""
+    drifts = {VANILLA: 0.10, INVERTED: 0.101 if close else 0.2, FOUR[1].name: 0.4}
+
+    def rows(record: CellRecord, found: Rows) -> Rows:
+        for row in found:
+            if row["segment"] == "drift":
+                noise = (hash_of(f"{record.variant}{record.prompt_id}{record.seed}") % 100) / 2000
+                row["value"] = drifts[record.variant] + noise
+        return found
+
+    variants = [FOUR[0], FOUR[1], FOUR[3]]
+    metrics = ["clarity", "dynamic"]
+    plant(tmp_path / "s", variants, prompts=prompts, metrics=metrics, rows=rows, curves=False)
+    told = list(findings(analyse(reports.load(tmp_path / "s"))))
+    (drift,) = [sentence for sentence in told if "drifts least" in sentence]
+    assert drift.startswith(f"{VANILLA} drifts least in 1 of 1 metric: ΔClarity ")
+    assert drift.endswith(f"; {sure}.")
+    (moves,) = [sentence for sentence in told if "moves most" in sentence]
+    assert ("prompts are too few" in moves) == (prompts == 3)
+    assert ("beyond chance" in moves) == (prompts == 12)
+
+
+def test_a_best_variant_of_few_prompts_is_not_said_to_be_chance(tmp_path: Path) -> None:
+    plant(tmp_path / "s", TWO, prompts=2, metrics=["clarity"], curves=False)
+    told = list(findings(analyse(reports.load(tmp_path / "s"))))
+    (drift,) = [sentence for sentence in told if "drifts least" in sentence]
+    assert drift.startswith(INVERTED)
+    assert drift.endswith(f"; 2 prompts are too few to test that against {VANILLA}.")
+
+
+def test_shares_are_told_with_their_intervals_as_the_table_prints_them(tmp_path: Path) -> None:
+    analysis = analysis_of(plant(tmp_path / "s", FOUR, prompts=12, curves=False))
+    (told,) = shares_told(analysis)
+    (row,) = [one for one in all_tables(analysis)["variance"].rows if one.label == "ΔClarity"]
+    found = [e for e in row.entries if isinstance(e, Number) and e.interval]
+    assert len(found) > 4
+    assert all(f" {e.shown} % {e.interval}" in told for e in found[:-1])  # the last is the rest
 
 
 @pytest.mark.parametrize(("values", "seeds"), [((0.001, 0.001004), 3), ((0.0, 0.5), 1)])

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+import reports
+from bench.study import CellRecord
+from reports.analysis import analyse
 from reports.columns import Column
 from reports.plots.dots import reach
 from reports.plots.matrix import letters
 from reports.plots.over_time import LEAST_POINTS, POINTS, band, binned_curves, parts_of, window
+from reports.plots.scatter import cost
 from reports.statistics import Estimate
+from reports.tables import all_tables
+from tests.reports.planted import plant
 
 COLUMN = Column("clarity", "all", "Clarity", "piqe", "f" * 16)
 
@@ -97,3 +105,19 @@ def test_an_axis_of_drifts_shows_every_value_and_bounded_intervals() -> None:
     assert reach([other]) == pytest.approx(1.06 * 6)
     nothing = Estimate(np.nan, np.nan, np.nan, np.nan, 0, 0)
     assert reach([nothing]) == 1.0
+
+
+def test_no_interval_of_seconds_goes_below_none(tmp_path: Path) -> None:
+    def change(record: CellRecord) -> CellRecord:
+        seconds = 90.0 if record.prompt_id == "scene-000" else 1.0
+        return record.model_copy(update={"seconds": seconds, "section_seconds": [seconds]})
+
+    plant(tmp_path / "s", prompts=3, seeds=1, change=change, curves=False)
+    analysis = analyse(reports.load(tmp_path / "s"))
+    plot = cost(analysis)
+    assert plot is not None
+    for panel in plot.figure.axes:
+        assert min(np.min(line.get_xdata()) for line in panel.lines) >= 0
+        assert panel.get_xlim()[0] >= 0
+    for row in all_tables(analysis)["costs"].rows:
+        assert all(entry.low >= 0 for entry in row.entries if getattr(entry, "interval", ""))

@@ -61,7 +61,7 @@ def test_a_published_study_has_scores_tables_plots_and_no_videos(published: Path
     assert not [name for name in names if name.endswith(".mp4")]
     assert any(name.endswith(".png") and "film" in name for name in names), "filmstrips"
     readme = (published / "README.md").read_text()
-    assert "2 variants × 3 prompts × 1 seeds: 6 of 6 videos made." in readme
+    assert "2 variants × 3 prompts × 1 seed: 6 of 6 videos made." in readme
     assert "python -m reports.reproduce" in readme
 
 
@@ -101,6 +101,13 @@ def test_publishing_again_leaves_no_plot_of_the_first_time(published: Path) -> N
 )
 def test_of_paths_in_a_sentence_the_last_name_stays(said: str, left: str) -> None:
     assert told(said) == left
+
+
+def test_the_readme_says_each_title_once(planted_study: Path, tmp_path: Path) -> None:
+    assert publish([str(planted_study), str(tmp_path / "out"), "--filmstrips", "0"]) == 0
+    text = (tmp_path / "out" / "README.md").read_text()
+    for title in ("The paper's claims on this study", "Variants by sampling approach"):
+        assert text.count(f"## {title}\n\n| ") == text.count(title) == 1
 
 
 def test_tracebacks_stay_at_home(tmp_path: Path) -> None:
@@ -160,7 +167,7 @@ def test_a_video_that_differs_is_told_with_what_is_different(
     said = capsys.readouterr().out.splitlines()
     assert "published 0000000000000000…, here SHA-256" in said[-2]
     assert "torch 0." in said[-2]
-    assert said[-1] == "0 of 1 cells have the same bytes"
+    assert said[-1] == "0 of 1 cell has the same bytes"
 
 
 def test_what_is_no_published_study_is_named(

@@ -14,7 +14,7 @@ import reports
 from bench.errors import UserError
 from bench.study import CellRecord
 from reports.columns import measure, paper_columns
-from tests.reports.planted import FOUR, INVERTED, VANILLA, plant
+from tests.reports.planted import FOUR, INVERTED, VANILLA, plant, plant_votes
 
 TWO = (FOUR[0], FOUR[3])
 
@@ -166,6 +166,37 @@ def test_one_cell_in_two_studies_counts_once(tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"video_sha256": "e" * 64}))
     other = reports.load(tmp_path / "a", tmp_path / "b")
     assert any("1 cell was finished in more than one study" in note for note in other.notes)
+
+
+@pytest.mark.parametrize("database", [False, True])
+def test_votes_about_videos_that_are_not_reported_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: bool
+) -> None:
+    plant(tmp_path / "a", TWO, prompts=4, seeds=1, curves=False, fps=16)
+    plant_votes(tmp_path / "a", TWO, prompts=4, votes=200)
+    voted = reports.load(tmp_path / "a").votes
+
+    def other(record: CellRecord) -> CellRecord:
+        if record.prompt_id == "scene-003":
+            return record
+        return record.model_copy(update={"video_sha256": f"b{record.video_sha256[1:]}"})
+
+    plant(tmp_path / "b", TWO, prompts=4, seeds=1, curves=False, fps=8, change=other)
+    url = None
+    if database:
+        url = "postgresql://here/votes"
+        monkeypatch.setattr("ablations.arena.votes.load", lambda place, key: voted)
+    else:
+        assert len(reports.load(tmp_path / "a", tmp_path / "b").votes) == len(voted) == 200
+    both = reports.load(tmp_path / "b", tmp_path / "a", votes=url)
+    kept = voted["prompt_id"] == "scene-003"
+    assert len(both.votes) == kept.sum() > 0
+    assert set(both.votes["prompt_id"]) == {"scene-003"}
+    assert (
+        f"{200 - kept.sum()} votes were left out: about other videos than those reported"
+        in both.notes
+    )
+    assert "the studies were made with different settings: video.fps" in both.notes
 
 
 def test_two_models_are_never_one_row(tmp_path: Path) -> None:

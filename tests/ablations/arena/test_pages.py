@@ -57,6 +57,21 @@ def test_no_page_url_header_or_file_names_a_variant(
     assert "last-modified" not in files[0]
 
 
+def test_all_visitors_read_the_same_number_of_pairs_before_and_after(
+    open_arena: Open, visit: Visit
+) -> None:
+    arena = open_arena(pairs_per_rater=60)
+    told = set()
+    for _ in range(6):
+        visitor = visit(arena)
+        welcome = visitor.get("/").text
+        told |= {int(number) for number in re.findall(r"<dt>Pairs</dt><dd>(\d+)</dd>", welcome)}
+        page = visitor.begin().get("/rate").text
+        told |= {int(number) for number in re.findall(r"<b>1</b> of (\d+)", page)}
+    assert len(told) == 1
+    assert told.pop() < 60
+
+
 def test_a_rater_goes_from_the_first_page_to_the_code_and_the_code_is_their_own(
     open_arena: Open, visit: Visit
 ) -> None:

@@ -182,3 +182,25 @@ def test_a_rater_is_told_as_many_screens_as_there_are(scenes: int) -> None:
     told = schedule.screens("rater-0")
     assert told == len(run(schedule, 1)["rater-0"])
     assert told <= min(scenes + 2, 30)
+
+
+def test_all_raters_get_as_many_screens_where_pairs_are_few() -> None:
+    schedule = Schedule(
+        [NAMES[:4]] * 2,
+        target=10_000,
+        length=30,
+        controls=[(NAMES[0], 0), (NAMES[1], 1), (NAMES[2], 1)],
+        control_screens=2,
+        repeat_screens=2,
+    )
+    raters = [f"rater-{number}" for number in range(40)]
+    assert {schedule.screens(rater) for rater in raters} == {12 + 2 + 2}
+    for pairs in run(schedule, 10).values():
+        assert Counter(pair.kind for pair in pairs) == {"normal": 12, "control": 2, "repeat": 2}
+
+
+def test_a_rater_is_told_no_controls_that_there_are_no_videos_for() -> None:
+    schedule = Schedule(
+        [NAMES[:2]] * 8, target=10_000, length=30, controls=[(NAMES[0], 1)], control_screens=2
+    )
+    assert schedule.screens("rater-0") == len(run(schedule, 1)["rater-0"]) == 8 + 1
