@@ -264,11 +264,7 @@ class Study:
         try:
             stored = yaml.load((path / "study.yaml").read_text("utf-8"), _LOADER)
         except (FileNotFoundError, NotADirectoryError):
-            if (path / "scores").is_dir() and (path / "scores.csv").is_file():
-                raise UserError(
-                    f"study={path} holds scores of loose videos (videos=DIR), which are no study; "
-                    "for a report take the videos over with generator=folder into another folder"
-                ) from None
+            cls._refuse_loose(path)
             raise UserError(f"study={path}: no study there (no study.yaml)") from None
         if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
             raise UserError(f"{path / 'study.yaml'}: not a study of schema {SCHEMA}")
@@ -289,9 +285,11 @@ class Study:
             configuration: the run's resolved configuration, kept for the reader.
 
         Raises:
-            UserError: the study there was made with other settings.
+            UserError: the study there was made with other settings, or what is there is none.
         """
         path = Path(path)
+        if not (path / "study.yaml").exists():
+            cls._refuse_loose(path)
         settings = json.loads(json.dumps(settings or {}))
         stored = {"schema": SCHEMA, "settings": settings, "configuration": configuration or {}}
         text = yaml.safe_dump(stored, sort_keys=False, allow_unicode=True)
@@ -308,6 +306,18 @@ class Study:
                 "go back to that value or name another study"
             )
         return study
+
+    @staticmethod
+    def _refuse_loose(path: Path) -> None:
+        """A folder has a study or scores of loose videos: tables of both would mix them."""
+        loose = path / "scores"
+        found = (path / "scores.csv").is_file() or any(loose.rglob("scores.parquet"))
+        if loose.is_dir() and found:
+            raise UserError(
+                f"study={path} holds scores of loose videos (videos=DIR), which are no study; "
+                "name another folder, and to report on those videos take them over into it with "
+                "generator=folder"
+            )
 
     def _bound(self) -> bool:
         """Whether there are videos of these settings, somebody makes one, or jobs will."""

@@ -111,13 +111,12 @@ def scored_in(folder: Path) -> list[tuple[str, Path]]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
-    # A study's videos are named VARIANT/PROMPT_SEED, loose ones (videos=DIR) by their paths.
-    roots = [root for name in ("cells", "scores") if (root := folder / name).is_dir()] or [folder]
-    found = [
-        (str(file.parent.relative_to(root)), file.parent)
-        for root in roots
-        for file in sorted(root.rglob(store.SCORES_FILE))
-    ]
+    # A study's videos are named VARIANT/PROMPT_SEED, loose ones (videos=DIR) by their paths; what
+    # lies loose in a study is none of its.
+    there = (folder / name for name in ("cells", "scores"))
+    root = next((path for path in there if path.is_dir()), folder)
+    files = sorted(root.rglob(store.SCORES_FILE))
+    found = [(str(file.parent.relative_to(root)), file.parent) for file in files]
     if not found:
         raise UserError(
             f"{folder} holds no scores ({store.SCORES_FILE}); score its videos first: stage=score"

@@ -127,10 +127,15 @@ def score_folder(
         The exit status: 0 when every video was scored, 1 when one failed or a metric broke.
 
     Raises:
-        UserError: a wrong folder, CSV, set, option or shard.
+        UserError: a wrong folder, CSV, set, option or shard; `out` is a study.
     """
     from metrics import export
 
+    if (out / "study.yaml").exists():
+        raise UserError(
+            f"study={out} is a study, and scores of loose videos (videos=DIR) are none of its: "
+            "name another folder for them"
+        )
     jobs = jobs_from_folder(videos, out / "scores", prompts)
 
     def told(job: Job, scores: Scores | None, number: int, total: int) -> None:

@@ -471,10 +471,27 @@ def test_videos_of_the_real_world_are_not_judged_by_the_pocket_worlds_judges_una
         return 0
 
     monkeypatch.setattr("metrics.jobs.score_folder", score_folder)
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", "stage=score", *words])
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", "stage=score", "study=out", *words])
     with pytest.raises(SystemExit) as stopped:
         framepack_bench.main()
     assert (stopped.value.code, sets, capsys.readouterr().err) == (0, [name], told)
+
+
+def test_scores_of_loose_videos_need_a_folder_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metrics.jobs.score_folder", lambda *places, **options: 0)
+    words = ["run_bench.py", "stage=score", "metrics=lite", "videos=some/clips"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    assert (stopped.value.code, capsys.readouterr().err) == (
+        2,
+        "error: videos=some/clips: say where their scores go, study=FOLDER "
+        "(such as study=studies/clips)\n",
+    )
+    assert run_here([*words[1:], "name=clips"], monkeypatch, capsys)[0] == 0
 
 
 def test_existing_videos_become_cells(media: Path, tmp_path: Path) -> None:

@@ -207,6 +207,21 @@ def test_loose_videos_are_exported_by_their_paths(tmp_path):
     assert [name for name, _ in export.scored_in(tmp_path)] == ["a.mp4", "sub/a.mp4"]
 
 
+def test_a_study_exports_its_cells_alone(tmp_path):
+    for name in ("cells/v/p_0", "scores/a.mp4"):
+        store.write_scores(tmp_path / name, store.scores_frame([]), store.read_curves(tmp_path))
+    assert [name for name, _ in export.scored_in(tmp_path)] == ["v/p_0"]
+
+
+def test_loose_videos_are_not_scored_into_a_study(folder, tmp_path):
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "study.yaml").touch()
+    with pytest.raises(UserError, match=r"study=.* is a study, .* name another folder"):
+        score_folder(folder, study, "lite")
+    assert [path.name for path in study.iterdir()] == ["study.yaml"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
