@@ -276,6 +276,8 @@ class Study:
         path: str | Path,
         settings: Mapping[str, Any] | None = None,
         configuration: Mapping[str, Any] | None = None,
+        *,
+        dry: bool = False,
     ) -> "Study":
         """A new study, or the existing one in that folder if it has the same settings.
 
@@ -283,6 +285,7 @@ class Study:
             path: the study's folder.
             settings: what all of its cells share; changing it asks for another study.
             configuration: the run's resolved configuration, kept for the reader.
+            dry: write nothing; what comes back is the study as it would be.
 
         Raises:
             UserError: the study there was made with other settings, or what is there is none.
@@ -293,11 +296,16 @@ class Study:
         settings = json.loads(json.dumps(settings or {}))
         stored = {"schema": SCHEMA, "settings": settings, "configuration": configuration or {}}
         text = yaml.safe_dump(stored, sort_keys=False, allow_unicode=True)
+        would_be = cls(path, settings, configuration or {})
         if not (path / "study.yaml").exists():
+            if dry:
+                return would_be
             files.create_once(path / "study.yaml", text)
         study = cls.open(path)
         for key, theirs, ours in _differences(study.settings, settings):
             if not study._bound():  # tries that made nothing bind nobody
+                if dry:
+                    return would_be
                 files.atomic_write(path / "study.yaml", text)
                 study._ask_anew({key: (configuration or {}).get(key) for key in settings})
                 return cls.open(path)
@@ -342,20 +350,29 @@ class Study:
         prompts: Sequence[str],
         seeds: Sequence[int],
         configuration: Mapping[str, Any] | None = None,
+        *,
+        dry: bool = False,
     ) -> Command:
         """Add variants × prompts × seeds to what the study is asked for; asking again is free.
 
         Args:
             variants, prompts, seeds: what names the cells.
             configuration: the run's, with which `stage=retry` makes these cells again.
+            dry: write nothing; what comes back is the request as it would be.
         """
         for kind, names in (("variant", variants), ("prompt id", prompts)):
             for name in names:
                 if not name or not SAFE.issuperset(name) or name[0] in ".-":
                     raise UserError(f"{kind} {name!r} cannot name a folder: letters, digits, ._+-")
-        request = {"variants": list(variants), "prompts": list(prompts), "seeds": list(seeds)}
+        request: dict[str, Any] = {
+            "variants": list(variants),
+            "prompts": list(prompts),
+            "seeds": list(seeds),
+        }
         digest = hashlib.sha256(json.dumps(request, indent=1).encode()).hexdigest()[:16]
         path = self.path / "asked" / f"{digest}.json"
+        if dry:
+            return Command(digest, **request)
         if not path.exists():
             stored = request | ({"configuration": configuration} if configuration else {})
             files.create_once(path, json.dumps(stored, indent=1))
