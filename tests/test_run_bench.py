@@ -537,6 +537,23 @@ def test_videos_of_the_real_world_are_not_judged_by_the_pocket_worlds_judges_una
     assert (stopped.value.code, sets, capsys.readouterr().err) == (0, [name], told)
 
 
+def test_a_cell_that_cannot_be_scored_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.study import CellRecord, Study
+
+    monkeypatch.chdir(tmp_path)
+    cell = Study.create("study").cell("v", "p", 0)
+    record = {"variant": "v", "prompt_id": "p", "seed": 0, "status": "done"}
+    cell.write(CellRecord.model_validate(record))
+    cell.video.write_text("no video")
+    words = ["stage=score", "study=study", "metrics=lite", "metrics.backends=[lab-moments]"]
+    status, said = run_here(words, monkeypatch, capsys)
+    assert status == 1
+    assert said.count("failed: not a video") == 1
+    assert said.count("not a video") == 1
+
+
 def test_scores_of_loose_videos_need_a_folder_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
