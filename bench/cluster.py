@@ -34,7 +34,7 @@ from bench.errors import UserError
 from bench.stages.generate import AGAIN
 from bench.study import Study
 
-SILENT = ("configuration source", "contact slurm controller")
+SILENT = ("configuration source", "configuration file", "contact slurm controller")
 """What SLURM's programs say on a machine from which no SLURM is reached."""
 
 RUN_BENCH = Path(__file__).parents[1] / "run_bench.py"
