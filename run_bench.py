@@ -66,6 +66,12 @@ def score(cfg: Values) -> int:
     if cfg["videos"] is not None:
         from metrics.jobs import score_folder
 
+        if not any(word.startswith(("study=", "name=")) for word in overrides()):
+            example = Path("studies") / Path(cfg["videos"]).resolve().name
+            raise UserError(
+                f"videos={cfg['videos']}: say where their scores go, study=FOLDER "
+                f"(such as study={example})"
+            )
         csv = cfg["prompts"]["file"]
         return score_folder(
             Path(cfg["videos"]),

@@ -17,6 +17,9 @@ STAGES = ("generate", "score")
 LEAST = {"jobs": 1, "cpus": 1, "gpus": 0, "parallel": 1, "grace": 0}
 """The smallest number that sbatch, or the job's script, can use."""
 
+PLANNING = ("arena", "submit")
+"""Stages that can say what they would do (plan=true)."""
+
 LONGEST_GRACE = 65535
 """Seconds; sbatch takes no more for --signal."""
 
@@ -38,6 +41,9 @@ def check(cfg: Mapping[str, Any]) -> None:
         raise UserError(f"threads={threads}: give 1 or more, or null")
     if limit is not None and not limit >= 0:
         raise UserError(f"time_limit={limit}: give seconds from 0 on, or null")
+    if cfg.get("plan") and cfg.get("stage") not in PLANNING:
+        only = " and ".join(f"stage={stage}" for stage in PLANNING)
+        raise UserError(f"plan=true: stage={cfg.get('stage')} has no plan; {only} have one")
     if (shard := cfg.get("shard", WHOLE)) != WHOLE:
         from metrics.score import parse_shard  # what is not needed is not waited for
 

@@ -15,13 +15,15 @@ or join later; none of them is special, and nobody waits for them.
 A submission is kept in `STUDY/logs/JOB.json`, beside the job's script and output.
 """
 
+import contextlib
 import json
 import math
+import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +33,9 @@ from bench import files
 from bench.errors import UserError
 from bench.stages.generate import AGAIN
 from bench.study import Study
+
+SILENT = ("configuration source", "configuration file", "contact slurm controller")
+"""What SLURM's programs say on a machine from which no SLURM is reached."""
 
 RUN_BENCH = Path(__file__).parents[1] / "run_bench.py"
 
@@ -154,6 +159,18 @@ def directives(cluster: Mapping[str, Any], jobs: int, logs: Path) -> list[str]:
     return [*lines, *cluster["extra"]]
 
 
+def jobs_for(cluster: Mapping[str, Any], pieces: int) -> int:
+    """Jobs of an array: more than there are batches for would idle."""
+    most: int = cluster["jobs"]
+    workers: int = max(cluster["gpus"], 1)
+    return max(1, min(most, math.ceil(pieces / workers)))
+
+
+def sbatch(*, held: bool) -> list[str]:
+    """The command that takes the script; no job of a held array begins before `release`."""
+    return ["sbatch", "--parsable", *["--hold"] * held]
+
+
 def submit(
     study: Study,
     cluster: Mapping[str, Any],
@@ -163,8 +180,9 @@ def submit(
     command: str = "",
     cwd: str | None = None,
     held: bool = False,
+    taken: Callable[[], object] = lambda: None,
 ) -> Submission:
-    """Hand one array to SLURM and remember it in the study.
+    """Hand one array to SLURM and remember it in the study; refused, nothing has changed.
 
     Args:
         study: the study.
@@ -174,28 +192,68 @@ def submit(
         command: names the cells that it asks for.
         cwd: where the jobs run; here where it is not given.
         held: no job begins before `release`.
+        taken: called when SLURM has taken the array; where it fails, the array is cancelled.
 
     Raises:
         UserError: there is no sbatch here, or it refuses.
     """
     if shutil.which("sbatch") is None:
-        raise UserError("stage=submit: no sbatch on this machine; run it on a login node of SLURM")
-    processes = max(cluster["gpus"], 1)
-    jobs = max(1, min(cluster["jobs"], math.ceil(pieces / processes)))
+        raise UserError("no sbatch on this machine: submit from a login node of SLURM")
+    jobs = jobs_for(cluster, pieces)
     logs = (study.path / "logs").absolute()
-    logs.mkdir(parents=True, exist_ok=True)
     cwd = cwd or str(Path.cwd())
     text = script(cluster, overrides, jobs, logs, cwd)
-    asked = ["sbatch", "--parsable", *["--hold"] * held]
-    done = subprocess.run(asked, input=text, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"sbatch: {' '.join(done.stderr.split()) or done.returncode}")
-    job = done.stdout.strip().split(";")[0]
-    files.atomic_write(logs / f"{job}.sh", text)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    submission = Submission(job, jobs, list(overrides), cwd, now, dict(cluster), command)
-    files.atomic_write(logs / f"{job}.json", json.dumps(asdict(submission), indent=1) + "\n")
+    with room(logs):
+        job = _run(sbatch(held=held), text).strip().split(";")[0]
+        try:
+            taken()
+        except BaseException:
+            subprocess.run(["scancel", job], check=False)
+            raise
+        files.atomic_write(logs / f"{job}.sh", text)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        submission = Submission(job, jobs, list(overrides), cwd, now, dict(cluster), command)
+        files.atomic_write(logs / f"{job}.json", json.dumps(asdict(submission), indent=1) + "\n")
     return submission
+
+
+@contextlib.contextmanager
+def room(logs: Path) -> Iterator[None]:
+    """The folder of the jobs' output, which has to be there when the first begins.
+
+    Folders that are made here and still empty at the end go again. A marker keeps those who submit
+    to the same study at the same time from doing that too early.
+    """
+    made = [folder for folder in (logs, *logs.parents) if not folder.exists()]
+    logs.mkdir(parents=True, exist_ok=True)
+    marker = files.temporary_path(logs / "submitting")
+    try:
+        marker.touch()
+        yield
+    finally:
+        marker.unlink(missing_ok=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
+
+
+def _run(command: Sequence[str], text: str | None = None) -> str:
+    """What a program of SLURM prints.
+
+    Raises:
+        UserError: why it did not do what it should, in one line.
+    """
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if not done.returncode:
+        return done.stdout
+    said = re.sub(r"(?m)^s\w+: ((error|fatal): )?", "", done.stderr).split("\n")
+    reasons = [line.strip() for line in said if line.strip()] or [f"exit status {done.returncode}"]
+    if any(sign in reasons[-1] for sign in SILENT):
+        raise UserError(
+            f"{command[0]}: SLURM does not answer on this machine ({reasons[-1]}): "
+            "submit from one of its login nodes"
+        )
+    raise UserError(f"{command[0]}: {'; '.join(dict.fromkeys(reasons))}")
 
 
 def release(job: str) -> None:
@@ -204,10 +262,10 @@ def release(job: str) -> None:
     Raises:
         UserError: SLURM refuses.
     """
-    done = subprocess.run(["scontrol", "release", job], capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = " ".join(done.stderr.split()) or done.returncode
-        raise UserError(f"scontrol: {reason}; its jobs wait for: scontrol release {job}")
+    try:
+        _run(["scontrol", "release", job])
+    except UserError as error:
+        raise UserError(f"{error}; its jobs wait for: scontrol release {job}") from None
 
 
 def submissions(study: Study) -> list[Submission]:

@@ -147,11 +147,16 @@ def load(
     return suite
 
 
-def store(study: Study, suite: Suite) -> Suite:
+def store(study: Study, suite: Suite, *, dry: bool = False) -> Suite:
     """Keep the prompts and their images in the study, once for all cells.
 
+    Args:
+        study: the study.
+        suite: the prompts.
+        dry: write nothing, only look whether they fit what the study holds.
+
     Returns:
-        The suite with the study's own images: what generators and judges see.
+        The suite with the study's own images: what generators and judges see. As it is where dry.
 
     Raises:
         UserError: the study holds another prompt of the same id.
@@ -171,13 +176,13 @@ def store(study: Study, suite: Suite) -> Suite:
             stored |= {"end_image": ending(prompt), "end_origin": hashlib.sha256(end).hexdigest()}
         path = study.path / "prompts" / f"{prompt.id}.json"
         image = study.path / reference(prompt)
-        if not path.exists():
+        if not dry and not path.exists():
             if prompt.has_image:
                 files.atomic_write(image, prompt.png())
             if prompt.end_image:
                 files.atomic_write(study.path / ending(prompt), _as_png(end))
             files.create_once(path, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
-        if json.loads(path.read_bytes()) != stored:
+        if path.exists() and json.loads(path.read_bytes()) != stored:
             raise UserError(
                 f"study={study.path} holds another prompt {prompt.id!r} (text or image differ): "
                 "give the new one another id, or name another study"
@@ -190,7 +195,7 @@ def store(study: Study, suite: Suite) -> Suite:
                 draw=None,
             )
         )
-    return Suite(tuple(kept))
+    return suite if dry else Suite(tuple(kept))
 
 
 def reference(prompt: Prompt) -> str:

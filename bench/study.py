@@ -264,11 +264,7 @@ class Study:
         try:
             stored = yaml.load((path / "study.yaml").read_text("utf-8"), _LOADER)
         except (FileNotFoundError, NotADirectoryError):
-            if (path / "scores").is_dir() and (path / "scores.csv").is_file():
-                raise UserError(
-                    f"study={path} holds scores of loose videos (videos=DIR), which are no study; "
-                    "for a report take the videos over with generator=folder into another folder"
-                ) from None
+            cls._refuse_loose(path)
             raise UserError(f"study={path}: no study there (no study.yaml)") from None
         if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
             raise UserError(f"{path / 'study.yaml'}: not a study of schema {SCHEMA}")
@@ -280,6 +276,8 @@ class Study:
         path: str | Path,
         settings: Mapping[str, Any] | None = None,
         configuration: Mapping[str, Any] | None = None,
+        *,
+        dry: bool = False,
     ) -> "Study":
         """A new study, or the existing one in that folder if it has the same settings.
 
@@ -287,19 +285,27 @@ class Study:
             path: the study's folder.
             settings: what all of its cells share; changing it asks for another study.
             configuration: the run's resolved configuration, kept for the reader.
+            dry: write nothing; what comes back is the study as it would be.
 
         Raises:
-            UserError: the study there was made with other settings.
+            UserError: the study there was made with other settings, or what is there is none.
         """
         path = Path(path)
+        if not (path / "study.yaml").exists():
+            cls._refuse_loose(path)
         settings = json.loads(json.dumps(settings or {}))
         stored = {"schema": SCHEMA, "settings": settings, "configuration": configuration or {}}
         text = yaml.safe_dump(stored, sort_keys=False, allow_unicode=True)
+        would_be = cls(path, settings, configuration or {})
         if not (path / "study.yaml").exists():
+            if dry:
+                return would_be
             files.create_once(path / "study.yaml", text)
         study = cls.open(path)
         for key, theirs, ours in _differences(study.settings, settings):
             if not study._bound():  # tries that made nothing bind nobody
+                if dry:
+                    return would_be
                 files.atomic_write(path / "study.yaml", text)
                 study._ask_anew({key: (configuration or {}).get(key) for key in settings})
                 return cls.open(path)
@@ -308,6 +314,18 @@ class Study:
                 "go back to that value or name another study"
             )
         return study
+
+    @staticmethod
+    def _refuse_loose(path: Path) -> None:
+        """A folder has a study or scores of loose videos: tables of both would mix them."""
+        loose = path / "scores"
+        found = (path / "scores.csv").is_file() or any(loose.rglob("scores.parquet"))
+        if loose.is_dir() and found:
+            raise UserError(
+                f"study={path} holds scores of loose videos (videos=DIR), which are no study; "
+                "name another folder, and to report on those videos take them over into it with "
+                "generator=folder"
+            )
 
     def _bound(self) -> bool:
         """Whether there are videos of these settings, somebody makes one, or jobs will."""
@@ -332,20 +350,29 @@ class Study:
         prompts: Sequence[str],
         seeds: Sequence[int],
         configuration: Mapping[str, Any] | None = None,
+        *,
+        dry: bool = False,
     ) -> Command:
         """Add variants × prompts × seeds to what the study is asked for; asking again is free.
 
         Args:
             variants, prompts, seeds: what names the cells.
             configuration: the run's, with which `stage=retry` makes these cells again.
+            dry: write nothing; what comes back is the request as it would be.
         """
         for kind, names in (("variant", variants), ("prompt id", prompts)):
             for name in names:
                 if not name or not SAFE.issuperset(name) or name[0] in ".-":
                     raise UserError(f"{kind} {name!r} cannot name a folder: letters, digits, ._+-")
-        request = {"variants": list(variants), "prompts": list(prompts), "seeds": list(seeds)}
+        request: dict[str, Any] = {
+            "variants": list(variants),
+            "prompts": list(prompts),
+            "seeds": list(seeds),
+        }
         digest = hashlib.sha256(json.dumps(request, indent=1).encode()).hexdigest()[:16]
         path = self.path / "asked" / f"{digest}.json"
+        if dry:
+            return Command(digest, **request)
         if not path.exists():
             stored = request | ({"configuration": configuration} if configuration else {})
             files.create_once(path, json.dumps(stored, indent=1))

@@ -7,6 +7,8 @@ under `metric.backend` on its own scale. Videos without a value are left out of 
 the file has no way to say why.
 
     python -m metrics.export studies/first --csv scores.csv --vbench vbench_results.json
+
+`--wide FILE` writes one row per video instead (metrics/wide.py).
 """
 
 import argparse
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metrics import store
+from metrics import store, wide
 from metrics.errors import UserError
 
 if TYPE_CHECKING:
@@ -103,6 +105,11 @@ def to_vbench(scores: "pd.DataFrame", path: Path) -> None:
     store.replace_file(path, json.dumps(vbench(scores), indent=2).encode())
 
 
+def to_wide_csv(scores: "pd.DataFrame", path: Path) -> None:
+    """Write one row per video."""
+    to_csv(wide.wide(scores), path)
+
+
 def scored_in(folder: Path) -> list[tuple[str, Path]]:
     """The name of every scored video of a study, or of any folder, and the folder of its scores.
 
@@ -111,13 +118,12 @@ def scored_in(folder: Path) -> list[tuple[str, Path]]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
-    # A study's videos are named VARIANT/PROMPT_SEED, loose ones (videos=DIR) by their paths.
-    roots = [root for name in ("cells", "scores") if (root := folder / name).is_dir()] or [folder]
-    found = [
-        (str(file.parent.relative_to(root)), file.parent)
-        for root in roots
-        for file in sorted(root.rglob(store.SCORES_FILE))
-    ]
+    # A study's videos are named VARIANT/PROMPT_SEED, loose ones (videos=DIR) by their paths; what
+    # lies loose in a study is none of its.
+    there = (folder / name for name in ("cells", "scores"))
+    root = next((path for path in there if path.is_dir()), folder)
+    files = sorted(root.rglob(store.SCORES_FILE))
+    found = [(str(file.parent.relative_to(root)), file.parent) for file in files]
     if not found:
         raise UserError(
             f"{folder} holds no scores ({store.SCORES_FILE}); score its videos first: stage=score"
@@ -134,16 +140,17 @@ def main(words: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="the study's folder")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="all rows, as one table")
+    parser.add_argument("--wide", type=Path, metavar="FILE", help="one row per video, as a table")
     parser.add_argument(
         "--vbench", type=Path, metavar="FILE", help="VBench's layout; a folder gets its usual name"
     )
     asked = parser.parse_args(words)
     try:
-        if asked.csv is None and asked.vbench is None:
-            raise UserError("nothing to write: give --csv FILE, --vbench FILE, or both")
+        if asked.csv is None and asked.wide is None and asked.vbench is None:
+            raise UserError("nothing to write: give --csv FILE, --wide FILE, --vbench FILE or more")
         if asked.vbench is not None and asked.vbench.is_dir():
             asked.vbench /= "vbench_results.json"
-        files = [(asked.csv, to_csv), (asked.vbench, to_vbench)]
+        files = [(asked.csv, to_csv), (asked.wide, to_wide_csv), (asked.vbench, to_vbench)]
         for path, _ in files:
             if path is not None and (path.is_dir() or not path.parent.is_dir()):
                 raise UserError(f"{path}: give a file in a folder that is there")

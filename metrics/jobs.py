@@ -120,35 +120,47 @@ def score_folder(
 ) -> int:
     """The body of `stage=score videos=DIR`: score a folder, export, say what came of it.
 
-    `out`/scores/VIDEO/ gets each video's scores and curves; `out`/scores.csv and
-    `out`/vbench_results.json hold what is scored of all so far, by this process or others.
+    `out`/scores/VIDEO/ gets each video's scores and curves; `out`/scores.csv, `out`/scores_wide.csv
+    and `out`/vbench_results.json hold what is scored of all so far, by this process or others.
 
     Returns:
         The exit status: 0 when every video was scored, 1 when one failed or a metric broke.
 
     Raises:
-        UserError: a wrong folder, CSV, set, option or shard.
+        UserError: a wrong folder, CSV, set, option or shard; `out` is a study.
     """
-    from metrics import export
+    from metrics import export, wide
 
+    if (out / "study.yaml").exists():
+        raise UserError(
+            f"study={out} is a study, and scores of loose videos (videos=DIR) are none of its: "
+            "name another folder for them"
+        )
     jobs = jobs_from_folder(videos, out / "scores", prompts)
+
+    reported: set[str] = set()
 
     def told(job: Job, scores: Scores | None, number: int, total: int) -> None:
         failed = scores.failure if scores is not None else ""
+        if failed:
+            reported.add(job.title)
         what = f"failed: {failed}" if failed else "kept" if scores is None else "scored"
         print(f"[{number}] {job.title}: {what}", flush=True)
 
     tally = score_many(jobs, metrics, shard=shard, on_job=told, **options)
     table = export.collect((job.name, job.folder) for job in jobs)
     export.to_csv(table, out / "scores.csv")
+    export.to_wide_csv(table, out / "scores_wide.csv")
     export.to_vbench(table, out / "vbench_results.json")
+    print("", *wide.lines(wide.wide(table)), "", sep="\n")
     for metric, reason in sorted(tally.absent.items()):
         print(f"no {metric}: {reason}")
     for title, reason in sorted(tally.failed.items()):
-        print(f"failed: {title}: {reason}")
+        if title not in reported:
+            print(f"failed: {title}: {reason}")
     print(
         f"{tally.scored} scored, {tally.kept} kept, {len(tally.failed)} failed; "
-        f"see {out / 'scores.csv'}",
+        f"see {out / 'scores_wide.csv'}, and scores.csv beside it for all rows",
         flush=True,
     )
     return 0 if tally.ok else 1

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from metrics import store
@@ -139,7 +139,7 @@ def _score_job(
         still = old_curves[old_curves["fingerprint"].isin(set(kept["fingerprint"]))]
         curves = joined([frame for frame in (still, fresh.curves) if len(frame)])
         store.write_scores(job.folder, scores, curves)
-    return Scores(rows, fresh.curves), unloaded
+    return replace(fresh, rows=rows), unloaded
 
 
 def _stored(job: Job, video_digest: str) -> "tuple[pd.DataFrame, pd.DataFrame]":

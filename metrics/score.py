@@ -10,6 +10,7 @@ scores.parquet and curves.parquet into each job's folder.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def score_video(
         tuple(section_starts or ()),
     )
     scores = scorer.score(job)
-    return Scores((*scores.rows, *scorer.missing(sha256_or_empty(job.video))), scores.curves)
+    rows = (*scores.rows, *scorer.missing(sha256_or_empty(job.video)))
+    return replace(scores, rows=rows)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ class Scorer:
                         self.fraction,
                     )
                     curves.append(_curve_rows(label, found[0][name]))
-        return Scores(tuple(rows), joined(curves))
+        return Scores(tuple(rows), joined(curves), job.title)
 
     def missing(self, video_sha256: str) -> list[ScoreRow]:
         """A video's rows for metrics of the paper that the set has no back-end for."""

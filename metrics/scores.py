@@ -1,6 +1,7 @@
 """One video to score, and what was found out about it."""
 
-from dataclasses import dataclass, field
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -10,6 +11,10 @@ from metrics.store import How, ScoreRow, Segment
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+REASON = 60
+"""Characters of a reason that are printed."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,44 @@ class Job:
 
 @dataclass(frozen=True)
 class Scores:
-    """What was found out about one video."""
+    """What was found out about one video.
+
+    Printed, it is a line per metric: the numbers of `value(METRIC)` and `value(METRIC, "drift")`,
+    or why there are none. `scores` and `curves` have everything.
+
+        walk.mp4: 120 frames
+        clarity   0.549  Δ 0.051
+        semantic  unavailable: needs CLIP weights
+    """
 
     rows: tuple[ScoreRow, ...]
-    curves: "pd.DataFrame" = field(repr=False)
+    curves: "pd.DataFrame"
     """The columns of curves.parquet."""
+    video: str = ""
+    """What messages call the video."""
+
+    def __repr__(self) -> str:
+        whole = [row for row in self.rows if row.segment == "all"]
+        width = max((len(row.metric) for row in whole), default=0)
+        frames = max((row.frames for row in whole), default=0)
+        lines = [f"{self.video or 'a video'}: {frames} frames"]
+        for row in whole:
+            reason = f"{row.status}: {row.reason}" if row.value is None else row.reason
+            parts = [] if row.value is None else [f"{row.value:.3f}"]
+            if row.value is not None and (drift := self._drift(row)) is not None:
+                parts.append(f"Δ {drift:.3f}")
+            parts.append(textwrap.shorten(reason, REASON, placeholder=" …"))
+            lines.append(f"{row.metric:{width}}  {'  '.join(filter(None, parts))}")
+        return "\n".join(lines)
+
+    def _drift(self, whole: ScoreRow) -> float | None:
+        """The drift that goes with a row of the whole video."""
+        for how in ("exact", "curve"):
+            for row in self.rows:
+                same = (row.metric, row.backend) == (whole.metric, whole.backend)
+                if same and (row.segment, row.reading) == ("drift", how) and row.value is not None:
+                    return row.value
+        return None
 
     @property
     def scores(self) -> "pd.DataFrame":

@@ -174,6 +174,8 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
             ["stage=submit", "cluster.time=00:02:00"],
             "cluster.grace=120: give less than cluster.time, 120 seconds",
         ),
+        (["stage=status", "plan=true"], "plan=true: stage=status has no plan; stage=arena and "),
+        (["plan=true"], "plan=true: stage=generate has no plan; stage=arena and stage=submit have"),
         (["stage=submit", "cluster.stages=[foo]"], "cluster.stages: no foo; choose from generate"),
         (["stage=submit", "cluster.stages=[]"], "cluster.stages=[]: give one or more of generate"),
         (["stage=status", "study=none"], "no study there"),
@@ -398,6 +400,64 @@ def test_jobs_are_told_the_preset_and_score_again_where_only_that_is_asked(
     assert f"{len(study.asked)} to score; job 2 with 4 workers" in said
 
 
+def fake_sbatch(folder: Path, does: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An sbatch on the path that is this shell script."""
+    (folder / "bin").mkdir()
+    program = folder / "bin" / "sbatch"
+    program.write_text(f"#!/bin/sh\ncat > /dev/null; {does}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+SUBMITTING = ["stage=submit", "study=deep/study", "sampler=[vanilla,inverted]", "prompts.limit=2"]
+
+
+def test_a_planned_submission_is_shown_and_nothing_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake_sbatch(tmp_path, "touch called; echo 7", monkeypatch)
+    words = [*SUBMITTING, "batch=2", "cluster.jobs=9", "cluster.partition=gpu", "plan=true"]
+    status, said = run_here(words, monkeypatch, capsys)
+    assert status == 0
+    first, second, _, script = said.split("\n", 3)
+    assert first == (
+        "study=deep/study: 4 of 4 cells to make in 2 batches; jobs: 2, workers of each: 1"
+    )
+    assert "nothing is submitted; without plan=true, sbatch --parsable gets:" in second
+    assert "\n#SBATCH --partition=gpu\n" in script
+    assert "plan=true" not in script
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+    status, _ = run_here(words[:-1], monkeypatch, capsys)
+    assert (tmp_path / "deep/study/logs/7.sh").read_text() == script
+
+
+def test_a_refused_submission_leaves_no_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake_sbatch(tmp_path, "echo sbatch: error: no such partition >&2; exit 1", monkeypatch)
+    assert run_here(SUBMITTING, monkeypatch, capsys)[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+    (tmp_path / "deep").mkdir()
+    assert run_here(SUBMITTING, monkeypatch, capsys)[0] == 2
+    assert not list((tmp_path / "deep").iterdir())
+
+
+def test_a_refused_submission_changes_nothing_in_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake_sbatch(tmp_path, "[ -e taken ] && exit 1; touch taken; echo 7", monkeypatch)
+    assert run_here(SUBMITTING, monkeypatch, capsys)[0] == 0
+    study = tmp_path / "deep" / "study"
+    before = {name: (study / name).read_bytes() for name in files(study)}
+    more = [*SUBMITTING[:-1], "prompts.limit=3", "seeds=[1]"]
+    for words, expected in (([*more, "plan=true"], 0), (more, 2)):
+        assert run_here(words, monkeypatch, capsys)[0] == expected
+        assert {name: (study / name).read_bytes() for name in files(study)} == before
+
+
 def test_a_launcher_of_processes_starts_workers_of_one_study(tmp_path: Path) -> None:
     done = run_bench(
         "stage=plan", "json=true", "hydra/launcher=processes", "workers=2", "study=study",
@@ -471,10 +531,44 @@ def test_videos_of_the_real_world_are_not_judged_by_the_pocket_worlds_judges_una
         return 0
 
     monkeypatch.setattr("metrics.jobs.score_folder", score_folder)
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", "stage=score", *words])
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", "stage=score", "study=out", *words])
     with pytest.raises(SystemExit) as stopped:
         framepack_bench.main()
     assert (stopped.value.code, sets, capsys.readouterr().err) == (0, [name], told)
+
+
+def test_a_cell_that_cannot_be_scored_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.study import CellRecord, Study
+
+    monkeypatch.chdir(tmp_path)
+    cell = Study.create("study").cell("v", "p", 0)
+    record = {"variant": "v", "prompt_id": "p", "seed": 0, "status": "done"}
+    cell.write(CellRecord.model_validate(record))
+    cell.video.write_text("no video")
+    words = ["stage=score", "study=study", "metrics=lite", "metrics.backends=[lab-moments]"]
+    status, said = run_here(words, monkeypatch, capsys)
+    assert status == 1
+    assert said.count("failed: not a video") == 1
+    assert said.count("not a video") == 1
+
+
+def test_scores_of_loose_videos_need_a_folder_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metrics.jobs.score_folder", lambda *places, **options: 0)
+    words = ["run_bench.py", "stage=score", "metrics=lite", "videos=some/clips"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    assert (stopped.value.code, capsys.readouterr().err) == (
+        2,
+        "error: videos=some/clips: say where their scores go, study=FOLDER "
+        "(such as study=studies/clips)\n",
+    )
+    assert run_here([*words[1:], "name=clips"], monkeypatch, capsys)[0] == 0
 
 
 def test_existing_videos_become_cells(media: Path, tmp_path: Path) -> None:

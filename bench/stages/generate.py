@@ -120,9 +120,14 @@ def _existing(cfg: Mapping[str, Any]) -> int:
 
 
 def ask(
-    cfg: Mapping[str, Any], variants: Sequence[Variant]
+    cfg: Mapping[str, Any], variants: Sequence[Variant], *, dry: bool = False
 ) -> tuple[Study, Suite, Command, list[Batch]]:
     """Open or create the study, ask it for the cells, and give them in batches.
+
+    Args:
+        cfg: the configuration.
+        variants: what is compared.
+        dry: write nothing; what comes back is what would be.
 
     Raises:
         UserError: something is wrong that can be seen before a model is loaded.
@@ -139,10 +144,10 @@ def ask(
     seeds = seed_list(cfg["seeds"])
     alike = shapes(cfg["video"])
     plans(cfg, variants, map(alike, suite.prompts))  # what cannot be planned stops here
-    study = Study.create(path, settings(cfg), configuration=cfg)
-    suite = prompts.store(study, suite)
+    study = Study.create(path, settings(cfg), configuration=cfg, dry=dry)
+    suite = prompts.store(study, suite, dry=dry)
     names, ids = [variant.name for variant in variants], [prompt.id for prompt in suite.prompts]
-    command = study.ask(names, ids, seeds, cfg)
+    command = study.ask(names, ids, seeds, cfg, dry=dry)
     work = batches(study, variants, suite.prompts, seeds, cfg["batch"], alike)
     return study, suite, command, work
 

@@ -38,6 +38,7 @@ def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
     cells = cells[(first := len(cells) * cfg["worker"] // cfg["workers"]) :] + cells[:first]
     stop = stop or Stop(cfg["time_limit"], cfg["cluster"]["grace"])
     done = 0
+    reported: set[str] = set()
 
     def job(cell: Cell) -> Job:
         record = cell.record()
@@ -59,6 +60,7 @@ def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
         what = "kept" if scores is None else f"scored, {time.monotonic() - told_at[0]:.1f} s"
         if scores is not None and scores.failed:
             what = f"failed: {scores.failure}"
+            reported.add(job.title)
         told_at[0] = time.monotonic()
         print(f"[{done}/{len(cells)}] {job.title}: {what}", flush=True)
 
@@ -77,7 +79,8 @@ def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
     for metric, reason in sorted(tally.absent.items()):
         print(f"no {metric}: {reason}")
     for title, reason in sorted(tally.failed.items()):
-        print(f"failed: {title}: {reason}")
+        if title not in reported:
+            print(f"failed: {title}: {reason}")
     left = len(cells) - done
     print(f"study={study.path}: {done} of {len(cells)} videos are scored", flush=True)
     if stop.soon and left:

@@ -1,5 +1,6 @@
 """stage=submit: hand the missing work to SLURM and return; stage=retry: the failed cells again."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from bench.stages import generate
 from bench.study import Cell, Study
 from bench.variant import Variant
 
-OWN = ("stage=", "cluster.", "study=", "worker=", "workers=")
+OWN = ("stage=", "cluster.", "study=", "worker=", "workers=", "plan=")
 """Overrides that the jobs get from here, not from the command line."""
 
 
@@ -19,10 +20,12 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant], overrides: Sequence
     Whether scores are of this metric set would take longer to see than a submission may: where
     scoring is all that is asked, the jobs look.
 
+    The study is asked for the cells when SLURM has taken the jobs: what it refuses leaves nothing.
+
     Raises:
         UserError: the input is wrong, or SLURM refuses.
     """
-    study, _, command, work = generate.ask(cfg, variants)
+    study, _, command, work = generate.ask(cfg, variants, dry=True)
     making, scoring = (stage in cfg["cluster"]["stages"] for stage in ("generate", "score"))
     statuses = {cell: cell.status for batch in work for cell in batch.cells}
     done = [cell for cell, status in statuses.items() if status == "done"]
@@ -34,7 +37,8 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant], overrides: Sequence
         if scoring and not (making and (cell.folder / "scores.parquet").exists())
     ]
     if not missing and not unscored:
-        generate.settle(study, cfg["claims"]["lease"])
+        if not cfg["plan"]:
+            generate.settle(study, cfg["claims"]["lease"])
         now = f"all {len(done)} cells are finished" if done else "no cell is finished yet"
         print(f"study={study.path}: {now}, no job is needed")
         if done and scoring:
@@ -42,19 +46,43 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant], overrides: Sequence
         return 0
     pieces = sum(any(statuses[cell] != "done" for cell in batch.cells) for batch in work)
     kept = [word for word in overrides if not word.startswith(OWN)]
+    kept.append(f"study={study.path.absolute()}")
+    what = f"{missing} of {len(statuses)} cells to make" if missing else f"{len(unscored)} to score"
+    pieces = pieces if missing else len(unscored)
+    if cfg["plan"]:
+        batched = f"{what} in {pieces} batches" if missing else what
+        _show(study, cfg["cluster"], kept, pieces, batched, held=bool(failed))
+        return 0
     submission = _hand_in(
         study,
         cfg["cluster"],
-        [*kept, f"study={study.path.absolute()}"],
-        pieces if missing else len(unscored),
+        kept,
+        pieces,
         failed,
         command=command.name,
+        taken=lambda: generate.ask(cfg, variants),
     )
-    what = f"{missing} of {len(statuses)} cells to make" if missing else f"{len(unscored)} to score"
     print(f"study={study.path}: {what}; job {submission.job} with {submission.jobs} workers")
     print(f"follow: run_bench.py stage=status study={study.path} watch=true")
     print(f"output: {study.path}/logs/{submission.job}_*.log; stop: scancel {submission.job}")
     return 0
+
+
+def _show(
+    study: Study,
+    settings: Mapping[str, Any],
+    overrides: Sequence[str],
+    pieces: int,
+    what: str,
+    *,
+    held: bool,
+) -> None:
+    """plan=true: print what SLURM would get."""
+    jobs, workers = cluster.jobs_for(settings, pieces), max(settings["gpus"], 1)
+    logs = (study.path / "logs").absolute()
+    print(f"study={study.path}: {what}; jobs: {jobs}, workers of each: {workers}")
+    print(f"nothing is submitted; without plan=true, {shlex.join(cluster.sbatch(held=held))} gets:")
+    print(f"\n{cluster.script(settings, overrides, jobs, logs)}", end="")
 
 
 def retry(

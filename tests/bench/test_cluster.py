@@ -1,5 +1,6 @@
 """Clusters without a cluster: scripts, command lines, and the simulation's books."""
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -181,6 +182,73 @@ def test_what_slurm_refuses_stays_failed(slurm: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="sbatch: no such partition"):
         retry({"cluster": OPTIONS}, study, failed, [])
     assert [cell.status for cell in failed] == ["failed"]
+
+
+REFUSED = """\
+sbatch: error: invalid partition specified: nope
+sbatch: error: Batch job submission failed: Invalid partition name specified
+"""
+UNREACHED = """\
+sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host
+sbatch: error: fetch_config: DNS SRV lookup failed
+sbatch: error: _establish_config_source: failed to fetch config
+sbatch: fatal: Could not establish a configuration source
+"""
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        (
+            REFUSED,
+            "sbatch: invalid partition specified: nope; "
+            "Batch job submission failed: Invalid partition name specified",
+        ),
+        (
+            UNREACHED,
+            "sbatch: SLURM does not answer on this machine (Could not establish a configuration "
+            "source): submit from one of its login nodes",
+        ),
+        ("", "sbatch: exit status 1"),
+    ],
+)
+def test_why_sbatch_refuses_is_one_line_and_no_folder_is_left(
+    slurm: Path, tmp_path: Path, says: str, told: str
+) -> None:
+    slurm.with_name("says").write_text(says)
+    slurm.with_name("sbatch").write_text(f"#!/bin/sh\ncat {slurm.parent}/says >&2; exit 1\n")
+    study = Study.create(tmp_path / "new" / "study", dry=True)
+    with pytest.raises(UserError) as caught:
+        cluster.submit(study, OPTIONS, [], 1)
+    assert str(caught.value) == told
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_refusal_takes_no_folder_from_who_submits_at_the_same_time(tmp_path: Path) -> None:
+    logs = tmp_path / "study" / "logs"
+    with contextlib.ExitStack() as refused, contextlib.ExitStack() as other:
+        refused.enter_context(cluster.room(logs))
+        other.enter_context(cluster.room(logs))
+        refused.close()
+        assert logs.is_dir()
+    with cluster.room(tmp_path / "alone" / "logs"):
+        pass
+    assert not (tmp_path / "alone").exists()
+
+
+def test_what_the_study_refuses_is_taken_back_from_slurm(slurm: Path, tmp_path: Path) -> None:
+    program = slurm.with_name("scancel")
+    program.write_text(f'#!/bin/sh\necho "scancel $*" >> {slurm}\n')
+    program.chmod(0o755)
+
+    def refuse() -> None:
+        raise UserError("made with other settings")
+
+    study = Study.create(tmp_path / "study", dry=True)
+    with pytest.raises(UserError, match="other settings"):
+        cluster.submit(study, OPTIONS, [], 1, taken=refuse)
+    assert slurm.read_text().splitlines()[-1] == "scancel 1"
+    assert not study.path.exists()
 
 
 @pytest.mark.parametrize(

@@ -174,3 +174,14 @@ def test_scores_of_loose_videos_are_not_called_nothing(tmp_path: Path) -> None:
         Study.open(tmp_path)
     with pytest.raises(UserError, match="no study there"):
         Study.open(tmp_path / "scores")
+
+
+@pytest.mark.parametrize("left", ["scores.csv", "scores/a.mp4/scores.parquet"])
+def test_no_study_begins_among_scores_of_loose_videos(tmp_path: Path, left: str) -> None:
+    (tmp_path / "scores").mkdir()
+    (tmp_path / left).parent.mkdir(exist_ok=True)
+    (tmp_path / left).touch()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"holds scores of loose videos .* name another folder"):
+        Study.create(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -140,6 +140,27 @@ def test_an_array_of_jobs_makes_a_study_and_a_second_submission_starts_none(
     assert len(slurm.completed()) == before
 
 
+def test_what_slurm_refuses_or_is_only_planned_leaves_nothing(
+    slurm: Slurm, work: list[str], tmp_path: Path
+) -> None:
+    words = ["stage=submit", f"study={tmp_path / 'new' / 'study'}", *CLUSTER, *work]
+    planned = run(ROOT / "run_bench.py", *words, "plan=true", env=slurm.env)
+    assert planned.returncode == 0, planned.stderr
+    assert f"{CELLS} of {CELLS} cells to make" in planned.stdout
+    refused = run(ROOT / "run_bench.py", *words, "cluster.partition=none", env=slurm.env)
+    (nowhere := slurm.root / "none.conf").touch()
+    silent = run(ROOT / "run_bench.py", *words, env={**slurm.env, "SLURM_CONF": str(nowhere)})
+    for done, says in (
+        (refused, "invalid partition specified: none"),
+        (silent, "sbatch: SLURM does not answer on this machine"),
+    ):
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+    assert not slurm.run("squeue", "-h").strip()
+
+
 def test_a_failure_is_made_again_as_it_was_submitted_from_any_folder(
     slurm: Slurm, work: list[str], serial: dict[str, bytes], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from metrics import export, store
+from metrics import export, store, wide
 from metrics.errors import UserError
 from metrics.jobs import jobs_from_folder, score_folder
 from metrics.score import Job, score_many
@@ -126,9 +126,73 @@ def test_a_folders_unreadable_videos_are_told_as_failed_and_counted_once(
     )
     told = capsys.readouterr().out
     assert "[1] bad.mp4: failed: not a video (Invalid data found" in told
-    assert "failed: bad.mp4: not a video (Invalid data found" in told
+    assert told.count("not a video") == 1
     assert "[2] good.mp4: scored\n" in told
     assert "1 scored, 0 kept, 1 failed" in told
+    table = pd.read_csv(tmp_path / "scores_wide.csv", index_col="video")
+    assert list(table) == [
+        f"{sign}{metric}" for metric in ("colour", "contrast", "cast") for sign in ("", "Δ")
+    ]
+    assert table.loc["bad.mp4"].isna().all()
+    assert 0 < table.loc["good.mp4", "colour"] <= 1
+    percent = 100 * table.loc["good.mp4", "contrast"]
+    (row,) = [line for line in told.splitlines() if line.startswith("good.mp4 ")]
+    assert f"{percent:.1f}" in row.split()
+
+
+def scored(*rows):
+    """Rows of (video, metric, back-end, fingerprint, segment, reading, value)."""
+    heads = ["video", "metric", "backend", "fingerprint", "segment", "reading", "value"]
+    return pd.DataFrame(rows, columns=heads).assign(status="ok")
+
+
+def test_a_wide_table_takes_the_exact_drift_and_mixes_nothing():
+    table = wide.wide(
+        scored(
+            ("a.mp4", "clarity", "classical", "f", "all", "exact", 0.5),
+            ("a.mp4", "clarity", "classical", "f", "drift", "curve", 0.1),
+            ("a.mp4", "clarity", "classical", "f", "drift", "exact", 0.2),
+            ("a.mp4", "clarity", "musiq-spaq", "f", "all", "exact", 0.7),
+            ("b.mp4", "motion", "rife", "old", "all", "exact", 0.8),
+            ("a.mp4", "motion", "rife", "new", "all", "exact", 0.9),
+            ("b.mp4", "clarity", "classical", "f", "drift", "curve", 0.3),
+            ("b.mp4", "departure", "grid-departure", "f", "all", "exact", 3.0),
+            ("b.mp4", "departure", "grid-departure", "f", "drift", "exact", 1.0),
+        )
+    )
+    assert list(table["video"]) == ["a.mp4", "b.mp4"]
+    there = {
+        head: [None if pd.isna(value) else value for value in table[head]]
+        for head in table.columns[1:]
+        if table[head].notna().any()
+    }
+    assert there == {
+        "clarity.classical": [0.5, None],
+        "Δclarity.classical": [0.2, 0.3],
+        "clarity.musiq-spaq": [0.7, None],
+        "motion.rife.old": [None, 0.8],
+        "motion.rife.new": [0.9, None],
+        "departure": [None, 3.0],
+    }
+
+
+def test_a_printed_table_fits_a_terminal_and_ends_after_some_videos():
+    metrics = ("clarity", "motion", "dynamic_magnitude", "identity_rate", "cast", "ours")
+    rows = [
+        (f"{'deep/' * 20}{number:02}.mp4", metric, "b", "f", segment, "exact", 0.25)
+        for number in range(23)
+        for metric in metrics
+        for segment in ("all", "drift")
+    ]
+    lines = wide.lines(wide.wide(scored(*rows)))
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == "… and 3 more"
+    assert sum("19.mp4" in line for line in lines) == 2
+    assert not any("20.mp4" in line for line in lines)
+    assert lines[2].split()[:3] == ["Clarity", "Δ", "Motion"]
+    assert lines[3].split()[1:4] == ["25.0", "25.0", "25.0"]
+    assert lines[-2].split()[1:] == ["0.25"] * 6
+    assert wide.lines(wide.wide(scored())) == ["no video has a score"]
 
 
 def exported(*rows):
@@ -191,6 +255,10 @@ def test_a_studys_scores_are_exported_by_one_command(tmp_path, write_clip, movin
     cell = tmp_path / "study" / "cells" / "td" / "walk_0"
     score_many([Job(clip, cell)], ["lab-moments"], device="cpu")
     table, study = tmp_path / "scores.csv", str(tmp_path / "study")
+    broad = tmp_path / "wide.csv"
+    assert export.main([study, "--wide", str(broad)]) == 0
+    assert capsys.readouterr().out == f"{broad}: scores of 1 video\n"
+    assert "Δcolour" in pd.read_csv(broad)
     assert export.main([study, "--csv", str(table), "--vbench", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"{table}: scores of 1 video"
     assert set(pd.read_csv(table)["video"]) == {"td/walk_0"}
@@ -207,12 +275,27 @@ def test_loose_videos_are_exported_by_their_paths(tmp_path):
     assert [name for name, _ in export.scored_in(tmp_path)] == ["a.mp4", "sub/a.mp4"]
 
 
+def test_a_study_exports_its_cells_alone(tmp_path):
+    for name in ("cells/v/p_0", "scores/a.mp4"):
+        store.write_scores(tmp_path / name, store.scores_frame([]), store.read_curves(tmp_path))
+    assert [name for name, _ in export.scored_in(tmp_path)] == ["v/p_0"]
+
+
+def test_loose_videos_are_not_scored_into_a_study(folder, tmp_path):
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "study.yaml").touch()
+    with pytest.raises(UserError, match=r"study=.* is a study, .* name another folder"):
+        score_folder(folder, study, "lite")
+    assert [path.name for path in study.iterdir()] == ["study.yaml"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["none", "--csv", "s.csv"], "none: there is no such folder"),
         ([".", "--csv", "s.csv"], "holds no scores"),
-        (["."], "give --csv FILE, --vbench FILE"),
+        (["."], "give --csv FILE, --wide FILE, --vbench FILE"),
         ([".", "--csv", "none/s.csv"], "none/s.csv: give a file in a folder that is there"),
     ],
 )

@@ -488,6 +488,19 @@ def test_the_same_run_again_counts_the_same(tmp_path, clip, monkeypatch):
     assert not score_many(jobs, ["broken-for-tests", "frame-difference"], device="cpu").ok
 
 
+def test_scores_print_a_line_per_metric(tmp_path, write_clip, moving):
+    clip = write_clip(tmp_path / "walk.mp4", moving(9))
+    scores = score_video(clip, ["lab-moments", "viclip"], device="cpu", offline=True)
+    first, *lines = str(scores).splitlines()
+    assert first == f"{clip}: 9 frames"
+    metrics = ["colour", "contrast", "cast", "semantic"]
+    assert [line.split()[0] for line in lines] == metrics
+    value, drift = scores.value("contrast"), scores.value("contrast", "drift")
+    assert lines[1] == f"contrast  {value:.3f}  Δ {drift:.3f}"
+    assert lines[3].startswith("semantic  unavailable: ")
+    assert max(map(len, lines)) <= 80
+
+
 def test_wrong_names_of_scores_are_told_and_not_taken_for_unmeasured_ones(tmp_path):
     row = ScoreRow(
         metric="colour", backend="lab-moments", fingerprint="f", segment="all", status="undefined"
