@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ablations.chosen import check_once, variants
 from bench import config
 from bench.checks import check
 from bench.errors import NO_PLACE, NO_ROOM, UserError, told
@@ -47,7 +48,6 @@ def doctor(cfg: Values) -> int:
 
 def plan(cfg: Values) -> int:
     """Print the variants' plans; no model is loaded."""
-    from ablations.chosen import variants
     from bench.stages import plan
 
     return plan.run(cfg, variants(cfg))
@@ -55,7 +55,6 @@ def plan(cfg: Values) -> int:
 
 def generate(cfg: Values) -> int:
     """Make the missing videos."""
-    from ablations.chosen import variants
     from bench.stages import generate
 
     return generate.run(cfg, variants(cfg))
@@ -112,7 +111,6 @@ def demo(cfg: Values) -> int:
 
 def submit(cfg: Values) -> int:
     """Put the study on a SLURM cluster and return."""
-    from ablations.chosen import variants
     from bench.stages import submit
 
     return submit.run(cfg, variants(cfg), overrides())
@@ -127,7 +125,6 @@ def status(cfg: Values) -> int:
 
 def retry(cfg: Values) -> int:
     """Make the failed cells again: on the cluster if the study was submitted there, else here."""
-    from ablations.chosen import variants
     from bench import cluster
     from bench.stages import generate, submit
     from bench.study import Study
@@ -157,7 +154,6 @@ def retry(cfg: Values) -> int:
 
 def work(cfg: Values) -> int:
     """What a job of stage=submit does: generate, score, under one time limit."""
-    from ablations.chosen import variants
     from bench.signals import Stop
     from bench.stages import generate, score
 
@@ -187,6 +183,7 @@ def run(cfg: DictConfig) -> int:
             raise UserError(f"stage={cfg.stage}: choose from {', '.join(STAGES)}")
         values = cast(Values, OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
         check(values)
+        check_once(values)
         return STAGES[cfg.stage](values)
     except OmegaConfBaseException as error:
         return complain(one_line(error))

@@ -96,6 +96,27 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         ),
         (["sampler=backwards"], "choose from vanilla, f1, anti_drifting"),
         (["packing=16k4"], "give levels fNkM"),
+        (["packing=f1k1f16k5"], "packing=f1k1f16k5: at character 5 (f16k5): the kernel is one of"),
+        (["packing=f15k4"], "packing=f15k4: at character 1 (f15k4): level f15k4: k4 packs 4"),
+        (["section=40"], "section=40: give 1 to 33 latent frames, or a list"),
+        (["tail=[td,tx]"], "tail=tx: choose from td, ta, tc"),
+        (["discrete=foo"], "discrete=foo: give a number of codes, 0 for"),
+        (["options.stpes=8"], "options.stpes: no such option; did you mean options.steps? there"),
+        (["options.steps=1.5"], "options.steps=1.5: option steps takes a whole number"),
+        (
+            [f"variant={VANILLA}", "sampler=inverted"],
+            f"sampler=inverted: no effect beside variant={VANILLA}, whose name says it all; leave",
+        ),
+        (
+            ["stage=plan", f"variant={VANILLA}", "section=9", "packing=f1k1", "discrete=16"],
+            f"packing=f1k1, section=9, discrete=16: no effect beside variant={VANILLA}, ",
+        ),
+        (
+            ["stage=plan", "+ablation=demo", "sampler=[vanilla,f1]"],
+            f"sampler=[vanilla,f1]: no effect beside variant=[{VANILLA},...], ",
+        ),
+        (["stage=demo", "options.steps=4"], "options.steps=4: no effect beside variant=["),
+        (["+ablation=order", f"variant={VANILLA}"], "sampler=[vanilla,inverted], options.order=["),
         (["variant=[]"], "variant=[]: give one or more"),
         (["section=[]"], "section=[]: give one or more"),
         (["options.steps=[]"], "options.steps=[]: give one or more"),
@@ -210,6 +231,16 @@ def test_options_are_taken_as_the_documents_write_them(
     assert status == 0
     names = [json.loads(line)["variant"] for line in said.splitlines()]
     assert [name.rpartition("+")[2] for name in names] == ["steps-8", "steps-16"]
+
+
+def test_parts_count_beside_a_preset_whose_variant_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["stage=plan", "json=true", "+ablation=demo", "variant=null", "options.cfg=1.0"]
+    status, said = run_here([*words, "sampler=vanilla"], monkeypatch, capsys)
+    assert status == 0
+    assert [json.loads(line)["variant"] for line in said.splitlines()] == [f"{VANILLA}+cfg-1"]
 
 
 def test_a_run_leaves_the_programs_loggers_alone(
