@@ -1,11 +1,13 @@
 """What the command line says for all stages, checked once before any of them begins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.config import gib, minutes
 from bench.errors import UserError
 from bench.generators.options import check_numbers
+from metrics import registry
+from metrics.errors import UserError as MetricsUserError
 from metrics.sets import DEVICE
 
 WHOLE = "1/1"
@@ -43,7 +45,27 @@ def check(cfg: Mapping[str, Any]) -> None:
 
         parse_shard(shard)
     check_numbers(cfg.get("generator", {}))
+    check_backends(cfg.get("metrics", {}))
     check_cluster(cfg.get("cluster", {}))
+
+
+def check_backends(metrics: Mapping[str, Any]) -> None:
+    """Refuse a metric set that would only be refused once all videos are made.
+
+    Args:
+        metrics: a group of `conf/metrics`.
+
+    Raises:
+        UserError: a back-end that does not exist.
+    """
+    backends = metrics.get("backends", [])
+    if not isinstance(backends, Sequence) or isinstance(backends, str):
+        raise UserError(f"metrics.backends={backends}: give a list, [{backends}]")
+    for backend in backends:
+        try:
+            registry.measures(backend)
+        except MetricsUserError as error:
+            raise UserError(f"metrics.backends: {error}") from None
 
 
 def check_cluster(cluster: Mapping[str, Any]) -> None:

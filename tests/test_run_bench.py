@@ -62,6 +62,21 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
     [
         (["generator=foo"], "generator=foo: there is no such value; there are folder, "),
         (["+ablation=foo"], "there are alternatives, anchor, causal, demo, "),
+        (["ablation=sampling"], "ablation=sampling: write +ablation=sampling, with a plus"),
+        (["seeds=0,1"], "seeds=0,1: write seeds=[0,1] for a list in one study, or -m seeds=0,1"),
+        (["options.steps=8,16"], "write options.steps=[8,16] for a list in one study, or -m"),
+        (["generator=pocket,ltx"], "=pocket,ltx: write -m generator=pocket,ltx for a run of each"),
+        (["section", "4"], "section: write KEY=VALUE, without blanks around ="),
+        (["batch", "=", "2"], "batch: write KEY=VALUE, without blanks around ="),
+        (["--section=4"], "--section=4: write section=4, without dashes"),
+        (["--video.seconds"], "--video.seconds: write video.seconds=VALUE, without dashes"),
+        (["--foo=4"], "--foo=4: settings are KEY=VALUE; see --help"),
+        (["name=für"], "name=für: put the value in quotes, and all in others: 'name=\"für\"'"),
+        (["video.seconds=three"], "video.seconds=three: give a number"),
+        (["preview=often"], "preview=often: give true or false"),
+        (["metrics.backends=[foo]"], "metrics.backends: metric back-end 'foo' is unknown (known:"),
+        (["stage=demo", "metrics.backends=[diss]"], "did you mean 'dis'?"),
+        (["metrics.backends=dis"], "metrics.backends=dis: give a list, [dis]"),
         (["stage=foo"], "choose from doctor, plan, generate"),
         (["bacth=2"], "did you mean batch?"),
         (["video.fsp=3"], "video.fsp: no such key; did you mean video.fps?"),
@@ -71,7 +86,7 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["report.basline=a"], "did you mean report.baseline?"),
         (["arena.prt=1"], "did you mean arena.port?"),
         (["arena.sizing.powr=1"], "did you mean arena.sizing.power?"),
-        (["batch=two"], "batch=two"),
+        (["batch=two"], "batch=two: give a whole number"),
         (["batch=0"], "batch=0: give 1 or more"),
         (["threads=-2"], "threads=-2: give 1 or more, or null"),
         (["time_limit=-5"], "time_limit=-5.0: give seconds from 0 on, or null"),
@@ -139,10 +154,11 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["stage=report", "report.filmstrips=-1"], "report.filmstrips=-1: give a whole number"),
         (["stage=report", "report.filmstrips=abc"], "report.filmstrips=abc: give a whole number"),
         (["prompts=motion"], "name their folder"),
-        (["prompts=file", "prompts.file=none.csv"], "none.csv: cannot be read"),
-        (["prompts.file=none.csv"], "prompts.file=none.csv: cannot be read"),
-        (["prompts=/nowhere/none.jsonl"], "prompts.file=/nowhere/none.jsonl: cannot be read"),
-        (["prompts=none.yml"], "prompts.file=none.yml: cannot be read"),
+        (["prompts=file", "prompts.file=none.csv"], "none.csv: no such file"),
+        (["prompts.file=none.csv"], "prompts.file=none.csv: no such file"),
+        (["prompts=/nowhere/none.jsonl"], "prompts.file=/nowhere/none.jsonl: no such file"),
+        (["prompts=none.yml"], "prompts.file=none.yml: no such file"),
+        (["prompts=pockets.csv"], "pockets.csv: no such file; did you mean prompts=pocket?"),
         (["prompts=none.txt"], "prompts.file=none.txt: give a file that ends in .csv, "),
         (
             ["prompts=pocket", "prompts.file=a.csv"],
@@ -231,6 +247,52 @@ def test_options_are_taken_as_the_documents_write_them(
     assert status == 0
     names = [json.loads(line)["variant"] for line in said.splitlines()]
     assert [name.rpartition("+")[2] for name in names] == ["steps-8", "steps-16"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "says"),
+    [
+        (
+            "name: own\n  variant: null\n",
+            "own.yaml: line 3: not YAML (mapping values are not allowed",
+        ),
+        ("name: own\n\tvariant: null\n", "own.yaml: line 3: not YAML (found character '\\t' that"),
+        ("name: own\nname: own\n", "own.yaml: line 3: duplicate key name"),
+        ("prompts: {limits: 2}\n", "prompts.limits: no such key; did you mean prompts.limit?"),
+        ("samplers: vanilla\n", "ablation/own.yaml: samplers: no such key; did you mean sampler?"),
+        ("video: {seconds: three}\n", "ablation/own.yaml: video.seconds=three: give a number"),
+        ("- name: own\n", "ablation/own.yaml: give KEY: VALUE lines"),
+        (None, "ablation/own.yaml: its first line must be `# @package _global_`"),
+    ],
+)
+def test_a_mistake_in_ones_own_preset_is_one_line(
+    preset: str | None,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "name: own\n" if preset is None else f"# @package _global_\n{preset}"
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "own.yaml").write_text(text)
+    words = ["stage=plan", "+ablation=own", "--config-dir", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", *words])
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2, said
+    assert len(said.splitlines()) == 1, said
+    assert says in said
+
+
+def test_a_demo_that_is_refused_says_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(framepack_bench, "doctor", lambda cfg: print("a long table"))
+    words = ["stage=demo", "study=study", "prompts.tags=[swim]"]
+    assert run_here(words, monkeypatch, capsys) == (2, "")
 
 
 def test_parts_count_beside_a_preset_whose_variant_is_taken_back(
