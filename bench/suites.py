@@ -127,7 +127,7 @@ def _find(path: Path) -> Path:
     groups = [file.stem for file in SHIPPED.glob("*.yaml") if file.stem != "file"]
     files = path.parent.glob("*") if path.parent.is_dir() else ()
     names = [file.name for file in files if file.suffix in prompts.FORMATS]
-    near = difflib.get_close_matches(path.name, [*names, *groups], n=1)
-    meant = near[0] if near and near[0] in groups else path.with_name((near or [path.name])[0])
-    hint = f"; did you mean prompts={meant}?" if near else ""
+    alike = [path.with_name(name) for name in difflib.get_close_matches(path.name, names, n=1)]
+    near = alike or difflib.get_close_matches(path.stem, groups, n=1)
+    hint = f"; did you mean prompts={near[0]}?" if near else ""
     raise UserError(f"prompts.file={path}: no such file{hint}")

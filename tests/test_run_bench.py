@@ -295,6 +295,29 @@ def test_a_demo_that_is_refused_says_nothing_else(
     assert run_here(words, monkeypatch, capsys) == (2, "")
 
 
+def test_a_single_section_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.stages import generate
+    from tests.bench.sweeping import Noise
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(generate, "maker", lambda *arguments: Noise)
+    words = ["study=study", "sampler=[vanilla,inverted]", "prompts.limit=1", "video.seconds=3"]
+    caution = "caution: 2 of 2 plans with a single section: nothing is fed back to the model"
+    for stage in ("plan", "generate"):
+        status, said = run_here([f"stage={stage}", *words], monkeypatch, capsys)
+        assert status == 0
+        assert said.count(caution) == 1
+    assert "vanilla, 1 section of g9," in run_here(["stage=plan", *words], monkeypatch, capsys)[1]
+    longer = [*words[:-1], "video.seconds=4", "stage=plan"]
+    assert "caution" not in run_here(longer, monkeypatch, capsys)[1]
+    alone = ["study=one", "sampler=vanilla", "prompts.limit=1"]
+    status, said = run_here(alone, monkeypatch, capsys)
+    assert "study=one: 1 of 1 cell to make\n" in said
+    assert said.endswith("study=one: the one cell is finished, 1 made now\n")
+
+
 def test_parts_count_beside_a_preset_whose_variant_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -458,7 +481,7 @@ def test_retry_makes_failures_of_every_command_with_that_command_s_configuration
     stray.write_text(json.dumps(record))
     status, said = run_here(["stage=retry", "study=study"], monkeypatch, capsys)
     assert status == 1
-    assert "1 failed cells are left (first: v/a_9): run the command that asked for them" in said
+    assert "1 failed cell is left (first: v/a_9): run the command that asked for them" in said
 
 
 def test_jobs_are_told_the_preset_and_score_again_where_only_that_is_asked(
