@@ -6,7 +6,7 @@ from typing import Any
 from bench.config import gib, minutes
 from bench.errors import UserError
 from bench.generators.options import check_numbers
-from metrics import registry
+from metrics import registry, sets
 from metrics.errors import UserError as MetricsUserError
 from metrics.sets import DEVICE
 
@@ -45,18 +45,18 @@ def check(cfg: Mapping[str, Any]) -> None:
 
         parse_shard(shard)
     check_numbers(cfg.get("generator", {}))
-    check_backends(cfg.get("metrics", {}))
+    check_metrics(cfg.get("metrics", {}))
     check_cluster(cfg.get("cluster", {}))
 
 
-def check_backends(metrics: Mapping[str, Any]) -> None:
+def check_metrics(metrics: Mapping[str, Any]) -> None:
     """Refuse a metric set that would only be refused once all videos are made.
 
     Args:
         metrics: a group of `conf/metrics`.
 
     Raises:
-        UserError: a back-end that does not exist.
+        UserError: a back-end that does not exist; of a key, that of `metrics`.
     """
     backends = metrics.get("backends", [])
     if not isinstance(backends, Sequence) or isinstance(backends, str):
@@ -66,6 +66,8 @@ def check_backends(metrics: Mapping[str, Any]) -> None:
             registry.measures(backend)
         except MetricsUserError as error:
             raise UserError(f"metrics.backends: {error}") from None
+    if metrics:
+        sets.load(metrics)
 
 
 def check_cluster(cluster: Mapping[str, Any]) -> None:

@@ -76,6 +76,8 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["preview=often"], "preview=often: give true or false"),
         (["metrics.backends=[foo]"], "metrics.backends: metric back-end 'foo' is unknown (known:"),
         (["stage=demo", "metrics.backends=[diss]"], "did you mean 'dis'?"),
+        (["+metrics.bakends=[dis]"], "metrics has no key 'bakends' (known: name, backends, "),
+        (["metrics.fraction=0.9"], "metrics.fraction is 0.9; it must be in (0, 0.5]"),
         (["metrics.backends=dis"], "metrics.backends=dis: give a list, [dis]"),
         (["stage=foo"], "choose from doctor, plan, generate"),
         (["bacth=2"], "did you mean batch?"),
