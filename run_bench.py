@@ -6,23 +6,25 @@ Exit status: 0 all succeeded · 1 some of it failed · 2 the command or an input
 75 the time limit came first · 130 interrupted.
 """
 
-import difflib
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
+import yaml
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ablations.chosen import check_once, variants
 from bench import config
 from bench.checks import check
 from bench.errors import NO_PLACE, NO_ROOM, UserError, told
+from bench.mistakes import check_flag, one_line
 
 CONF = Path(__file__).resolve().parent / "conf"
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -47,7 +49,6 @@ def doctor(cfg: Values) -> int:
 
 def plan(cfg: Values) -> int:
     """Print the variants' plans; no model is loaded."""
-    from ablations.chosen import variants
     from bench.stages import plan
 
     return plan.run(cfg, variants(cfg))
@@ -55,7 +56,6 @@ def plan(cfg: Values) -> int:
 
 def generate(cfg: Values) -> int:
     """Make the missing videos."""
-    from ablations.chosen import variants
     from bench.stages import generate
 
     return generate.run(cfg, variants(cfg))
@@ -107,6 +107,10 @@ def report(cfg: Values) -> int:
 
 def demo(cfg: Values) -> int:
     """A small study from start to end."""
+    if cfg["generator"].get("kind") != "folder":
+        from bench.stages import generate as asking
+
+        asking.ask(cfg, variants(cfg))  # what it refuses would stand below a long table
     doctor(cfg)  # says what is missing; what can be fetched is fetched when it is needed
     worst = OK
     for stage in (generate, score, report):
@@ -118,7 +122,6 @@ def demo(cfg: Values) -> int:
 
 def submit(cfg: Values) -> int:
     """Put the study on a SLURM cluster and return."""
-    from ablations.chosen import variants
     from bench.stages import submit
 
     return submit.run(cfg, variants(cfg), overrides())
@@ -133,7 +136,6 @@ def status(cfg: Values) -> int:
 
 def retry(cfg: Values) -> int:
     """Make the failed cells again: on the cluster if the study was submitted there, else here."""
-    from ablations.chosen import variants
     from bench import cluster
     from bench.stages import generate, submit
     from bench.study import Study
@@ -163,7 +165,6 @@ def retry(cfg: Values) -> int:
 
 def work(cfg: Values) -> int:
     """What a job of stage=submit does: generate, score, under one time limit."""
-    from ablations.chosen import variants
     from bench.signals import Stop
     from bench.stages import generate, score
 
@@ -193,6 +194,7 @@ def run(cfg: DictConfig) -> int:
             raise UserError(f"stage={cfg.stage}: choose from {', '.join(STAGES)}")
         values = cast(Values, OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
         check(values)
+        check_once(values)
         return STAGES[cfg.stage](values)
     except OmegaConfBaseException as error:
         return complain(one_line(error))
@@ -231,59 +233,6 @@ def complain(problem: object) -> int:
     for line in str(problem).splitlines():
         print(f"error: {line}", file=sys.stderr)
     return WRONG
-
-
-def one_line(error: BaseException) -> str:
-    """A Hydra or OmegaConf error as one line: what is wrong, and what there is to choose from."""
-    text = str(error)
-    if isinstance(error.__context__, UserError):  # of a key that a launcher's settings come from
-        return str(error.__context__)
-    if found := re.match(r"Could not override '([\w.]+)'", text):
-        group = getattr(error.__cause__, "parent_node", None)
-        return unknown_key(found[1], [str(key) for key in group or ()])
-    if found := re.match(r"Error merging override (\S+)", text):
-        return f"{found[1]}: {first_line(error.__cause__ or error)}"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for place, line in enumerate(lines):
-        if line.startswith("Available options"):
-            end = next(
-                (i for i, rest in enumerate(lines) if rest.startswith("Config search")), None
-            )
-            there = ", ".join(lines[place + 1 : end])
-            if found := re.search(r"Could not find '([\w/]+)/([^/']+)'", lines[0]):
-                return f"{found[1]}={found[2]}: there is no such value; there are {there}"
-            return f"{lines[0]}; there are {there}"
-    key = getattr(error, "full_key", None)
-    head = first_line(error)
-    return f"{key}: {head}" if key and str(key) not in head else head
-
-
-def unknown_key(key: str, there: Sequence[str] = ()) -> str:
-    """What to say of a key that does not exist: the nearest one that does, or how to add it.
-
-    Args:
-        key: the key, with its groups.
-        there: the keys that its group has.
-    """
-    known = config.Config.__dataclass_fields__
-    group, dot, inner = key.rpartition(".")
-    if dot and (top := group.partition(".")[0]) in known:
-        parts = getattr(known[top].type, "__dataclass_fields__", None)
-        if parts is None:  # a group whose package checks it: a mapping may take a new name
-            near = difflib.get_close_matches(inner, there, n=1)
-            hint = f"did you mean {group}.{near[0]}? " if near else ""
-            return f"{key}: conf/{top} does not name it; {hint}if it is right, write +{key}=..."
-        known, key, prefix = parts, inner, f"{group}."
-    else:
-        prefix = ""
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {prefix}{near[0]}?" if near else "see --help"
-    return f"{prefix}{key}: no such key; {hint}"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "error")
 
 
 def expanded(words: list[str]) -> list[str]:
@@ -336,6 +285,11 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us, not to a stack trace
     config.register()
     outcomes.clear()
+    try:
+        for word in sys.argv[1:]:
+            check_flag(word, [*get_args_parser()._option_string_actions])
+    except UserError as error:
+        sys.exit(complain(error))
     sys.argv = expanded(sys.argv)
     if "hydra/launcher=slurm" in sys.argv:
         # Its jobs are unpickled elsewhere: they find our packages from any folder this way.
@@ -346,7 +300,7 @@ def main() -> None:
         command()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.MarkedYAMLError) as error:
         sys.exit(complain(one_line(error)))
     except RunFailed as error:
         print(f"error: {error}", file=sys.stderr)

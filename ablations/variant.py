@@ -82,11 +82,12 @@ def _body(variant: Variant) -> str:
 
 def _suffix(variant: Variant) -> str:
     discrete = "" if variant.discrete is None else f"+D{variant.discrete or ''}"
-    options = (f"+{key}-{_scalar(value)}" for key, value in variant.options.items())
+    options = (f"+{key}-{scalar(value)}" for key, value in variant.options.items())
     return discrete + "".join(options)
 
 
-def _scalar(value: Scalar) -> str:
+def scalar(value: Scalar) -> str:
+    """An option's value as names write it."""
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

@@ -1,11 +1,13 @@
 """What the command line says for all stages, checked once before any of them begins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.config import gib, minutes
 from bench.errors import UserError
 from bench.generators.options import check_numbers
+from metrics import registry, sets
+from metrics.errors import UserError as MetricsUserError
 from metrics.sets import DEVICE
 
 WHOLE = "1/1"
@@ -49,7 +51,29 @@ def check(cfg: Mapping[str, Any]) -> None:
 
         parse_shard(shard)
     check_numbers(cfg.get("generator", {}))
+    check_metrics(cfg.get("metrics", {}))
     check_cluster(cfg.get("cluster", {}))
+
+
+def check_metrics(metrics: Mapping[str, Any]) -> None:
+    """Refuse a metric set that would only be refused once all videos are made.
+
+    Args:
+        metrics: a group of `conf/metrics`.
+
+    Raises:
+        UserError: a back-end that does not exist; of a key, that of `metrics`.
+    """
+    backends = metrics.get("backends", [])
+    if not isinstance(backends, Sequence) or isinstance(backends, str):
+        raise UserError(f"metrics.backends={backends}: give a list, [{backends}]")
+    for backend in backends:
+        try:
+            registry.measures(backend)
+        except MetricsUserError as error:
+            raise UserError(f"metrics.backends: {error}") from None
+    if metrics:
+        sets.load(metrics)
 
 
 def check_cluster(cluster: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ class Config:
     name: str = MISSING
     study: str = MISSING
     variant: Any = None
-    """A name in the paper's grammar, a mapping of a variant's parts, or a list of either."""
+    """A name in the paper's grammar, or a list; null: what the parts below make, multiplied."""
     sampler: Any = None
     packing: Any = None
     section: Any = None

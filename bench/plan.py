@@ -8,10 +8,12 @@ all of these stand on the section's RoPE time axis, and when which latents are d
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bench.packing import Kernel
+from bench.words import counted
 
 PLAN_SCHEMA: Final = 1
 
@@ -185,3 +187,14 @@ class Plan:
         """SHA-256 of the canonical JSON: two plans with one digest ask for the same work."""
         canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def single(plans: Iterable[Plan]) -> str:
+    """A caution where videos have a single section; empty where none has."""
+    counts = [len(plan.sections) for plan in plans]
+    if 1 not in counts:
+        return ""
+    return (
+        f"caution: {counts.count(1)} of {counted(len(counts), 'plan')} with a single section: "
+        "nothing is fed back to the model, so samplers can hardly differ; give more video.seconds"
+    )

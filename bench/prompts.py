@@ -4,7 +4,7 @@ A suite is a CSV, JSONL or YAML file beside its images:
 
 | field | meaning |
 |---|---|
-| `id` | names the prompt in folders and tables; letters, digits, `.`, `_`, `+`, `-` |
+| `id` | names the prompt in folders and tables; a-z, A-Z, 0-9, `.`, `_`, `+`, `-` |
 | `text` | the prompt |
 | `image` | the first frame, a path relative to the suite's folder; may be empty |
 | `end_image` | what the video ends with, likewise; may be missing |
@@ -29,7 +29,7 @@ import yaml
 
 from bench import files
 from bench.errors import UserError
-from bench.study import SAFE, Study
+from bench.study import SAFE, SAFE_WORDS, Study
 
 FIELDS = ("id", "text", "image", "end_image", "negative", "tags")
 FORMATS = (".csv", ".jsonl", ".yaml", ".yml")
@@ -214,11 +214,14 @@ def _rows(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
         raise UserError(f"prompts.file={path}: give a file that ends in {', '.join(FORMATS)}")
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"prompts.file={path}: cannot be read ({error})") from None
+    except OSError as error:
+        raise UserError(f"prompts.file={path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"prompts.file={path}: cannot be read (not UTF-8)") from None
     if path.suffix == ".csv":
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         try:
+            _check_separator(path, reader.fieldnames or ())
             return [(f"line {reader.line_num}", row) for row in reader]
         except csv.Error as error:
             first = reader.line_num + 1  # of the row that cannot be read
@@ -244,6 +247,13 @@ def _rows(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
     return [(f"prompt {number}", item) for number, item in enumerate(items, start=1)]
 
 
+def _check_separator(path: Path, header: Sequence[str]) -> None:
+    """Refuse what a spreadsheet saves in some countries: all fields of a line would be one."""
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and mark in header[0]:
+            raise UserError(f"{path.name}: line 1: {name} between the fields; save it with commas")
+
+
 def _prompt(row: object, root: Path) -> Prompt:
     """One prompt, its images unseen; raises with all of its problems, one line each."""
     if not isinstance(row, Mapping):
@@ -253,7 +263,7 @@ def _prompt(row: object, root: Path) -> Prompt:
         problems.append(f"unknown field {', '.join(unknown)}; there are {', '.join(FIELDS)}")
     identity = str(row.get("id") or "")
     if not identity or not SAFE.issuperset(identity) or identity[0] in ".-":
-        problems.append(f"id {identity!r} must be letters, digits, . _ + -")
+        problems.append(f"id {identity!r} must be {SAFE_WORDS}")
     text = str(row.get("text") or "").strip()
     if not text:
         problems.append(f"prompt {identity!r} has no text")

@@ -37,6 +37,9 @@ SCHEMA = 1
 SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-")
 """Characters that names of variants and prompts may have: they name folders and claims."""
 
+SAFE_WORDS = "a-z A-Z 0-9 . _ + -, the first of them no . or -"
+"""What a name of variants and prompts may be, for messages."""
+
 State = Literal["done", "failed", "running", "pending"]
 
 FILES = {
@@ -363,7 +366,9 @@ class Study:
         for kind, names in (("variant", variants), ("prompt id", prompts)):
             for name in names:
                 if not name or not SAFE.issuperset(name) or name[0] in ".-":
-                    raise UserError(f"{kind} {name!r} cannot name a folder: letters, digits, ._+-")
+                    raise UserError(
+                        f"{kind} {name!r} cannot name a folder: it must be {SAFE_WORDS}"
+                    )
         request: dict[str, Any] = {
             "variants": list(variants),
             "prompts": list(prompts),

@@ -1,5 +1,6 @@
 """The prompt suites that a configuration can name: files, shipped ones, and the pocket world's."""
 
+import difflib
 import io
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -112,7 +113,21 @@ def _first_frame(scene: int) -> bytes:
 
 
 def _find(path: Path) -> Path:
-    """The suite's file: as named, or among the shipped ones."""
-    if path.exists() or path.is_absolute():
+    """The suite's file: as named, or among the shipped ones.
+
+    Raises:
+        UserError: there is none; names one that is called alike.
+    """
+    if path.exists():
         return path
-    return SHIPPED / path if (SHIPPED / path).exists() else path
+    if (SHIPPED / path).exists():
+        return SHIPPED / path
+    if path.suffix not in prompts.FORMATS:
+        return path  # what it may be is told where it is read
+    groups = [file.stem for file in SHIPPED.glob("*.yaml") if file.stem != "file"]
+    files = path.parent.glob("*") if path.parent.is_dir() else ()
+    names = [file.name for file in files if file.suffix in prompts.FORMATS]
+    alike = [path.with_name(name) for name in difflib.get_close_matches(path.name, names, n=1)]
+    near = alike or difflib.get_close_matches(path.stem, groups, n=1)
+    hint = f"; did you mean prompts={near[0]}?" if near else ""
+    raise UserError(f"prompts.file={path}: no such file{hint}")

@@ -106,6 +106,21 @@ def makes_what_its_judges_know(cfg: dict[str, Any]) -> None:
         assert metrics["name"] != "pocket"
 
 
+def test_the_preset_in_the_manual_makes_what_it_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    (preset,) = [text for kind, text in FENCE.findall(page) if kind == "yaml"]
+    assert "2 × 2 × 2 variants" in preset
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "mine.yaml").write_text(preset, encoding="utf-8")
+    words = ["stage=plan", "json=true", "+ablation=mine", f"--config-dir={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_bench.py"), *words],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 8
+
+
 def test_the_helps_examples_ask_for_what_their_generator_can_make(tmp_path: Path) -> None:
     manual = yaml.safe_load((ROOT / "conf/hydra/help/framepack_bench.yaml").read_text("utf-8"))
     examples = manual["template"].partition("EXAMPLES")[2].replace("\\\n", " ").splitlines()

@@ -62,6 +62,23 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
     [
         (["generator=foo"], "generator=foo: there is no such value; there are folder, "),
         (["+ablation=foo"], "there are alternatives, anchor, causal, demo, "),
+        (["ablation=sampling"], "ablation=sampling: write +ablation=sampling, with a plus"),
+        (["seeds=0,1"], "seeds=0,1: write seeds=[0,1] for a list in one study, or -m seeds=0,1"),
+        (["options.steps=8,16"], "write options.steps=[8,16] for a list in one study, or -m"),
+        (["generator=pocket,ltx"], "=pocket,ltx: write -m generator=pocket,ltx for a run of each"),
+        (["section", "4"], "section: write KEY=VALUE, without blanks around ="),
+        (["batch", "=", "2"], "batch: write KEY=VALUE, without blanks around ="),
+        (["--section=4"], "--section=4: write section=4, without dashes"),
+        (["--video.seconds"], "--video.seconds: write video.seconds=VALUE, without dashes"),
+        (["--foo=4"], "--foo=4: settings are KEY=VALUE; see --help"),
+        (["name=für"], "name=für: put the value in quotes, and all in others: 'name=\"für\"'"),
+        (["video.seconds=three"], "video.seconds=three: give a number"),
+        (["preview=often"], "preview=often: give true or false"),
+        (["metrics.backends=[foo]"], "metrics.backends: metric back-end 'foo' is unknown (known:"),
+        (["stage=demo", "metrics.backends=[diss]"], "did you mean 'dis'?"),
+        (["+metrics.bakends=[dis]"], "metrics has no key 'bakends' (known: name, backends, "),
+        (["metrics.fraction=0.9"], "metrics.fraction is 0.9; it must be in (0, 0.5]"),
+        (["metrics.backends=dis"], "metrics.backends=dis: give a list, [dis]"),
         (["stage=foo"], "choose from doctor, plan, generate"),
         (["bacth=2"], "did you mean batch?"),
         (["video.fsp=3"], "video.fsp: no such key; did you mean video.fps?"),
@@ -71,7 +88,7 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["report.basline=a"], "did you mean report.baseline?"),
         (["arena.prt=1"], "did you mean arena.port?"),
         (["arena.sizing.powr=1"], "did you mean arena.sizing.power?"),
-        (["batch=two"], "batch=two"),
+        (["batch=two"], "batch=two: give a whole number"),
         (["batch=0"], "batch=0: give 1 or more"),
         (["threads=-2"], "threads=-2: give 1 or more, or null"),
         (["time_limit=-5"], "time_limit=-5.0: give seconds from 0 on, or null"),
@@ -96,6 +113,27 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         ),
         (["sampler=backwards"], "choose from vanilla, f1, anti_drifting"),
         (["packing=16k4"], "give levels fNkM"),
+        (["packing=f1k1f16k5"], "packing=f1k1f16k5: at character 5 (f16k5): the kernel is one of"),
+        (["packing=f15k4"], "packing=f15k4: at character 1 (f15k4): level f15k4: k4 packs 4"),
+        (["section=40"], "section=40: give 1 to 33 latent frames, or a list"),
+        (["tail=[td,tx]"], "tail=tx: choose from td, ta, tc"),
+        (["discrete=foo"], "discrete=foo: give a number of codes, 0 for"),
+        (["options.stpes=8"], "options.stpes: no such option; did you mean options.steps? there"),
+        (["options.steps=1.5"], "options.steps=1.5: option steps takes a whole number"),
+        (
+            [f"variant={VANILLA}", "sampler=inverted"],
+            f"sampler=inverted: no effect beside variant={VANILLA}, whose name says it all; leave",
+        ),
+        (
+            ["stage=plan", f"variant={VANILLA}", "section=9", "packing=f1k1", "discrete=16"],
+            f"packing=f1k1, section=9, discrete=16: no effect beside variant={VANILLA}, ",
+        ),
+        (
+            ["stage=plan", "+ablation=demo", "sampler=[vanilla,f1]"],
+            f"sampler=[vanilla,f1]: no effect beside variant=[{VANILLA},...], ",
+        ),
+        (["stage=demo", "options.steps=4"], "options.steps=4: no effect beside variant=["),
+        (["+ablation=order", f"variant={VANILLA}"], "sampler=[vanilla,inverted], options.order=["),
         (["variant=[]"], "variant=[]: give one or more"),
         (["section=[]"], "section=[]: give one or more"),
         (["options.steps=[]"], "options.steps=[]: give one or more"),
@@ -118,10 +156,11 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["stage=report", "report.filmstrips=-1"], "report.filmstrips=-1: give a whole number"),
         (["stage=report", "report.filmstrips=abc"], "report.filmstrips=abc: give a whole number"),
         (["prompts=motion"], "name their folder"),
-        (["prompts=file", "prompts.file=none.csv"], "none.csv: cannot be read"),
-        (["prompts.file=none.csv"], "prompts.file=none.csv: cannot be read"),
-        (["prompts=/nowhere/none.jsonl"], "prompts.file=/nowhere/none.jsonl: cannot be read"),
-        (["prompts=none.yml"], "prompts.file=none.yml: cannot be read"),
+        (["prompts=file", "prompts.file=none.csv"], "none.csv: no such file"),
+        (["prompts.file=none.csv"], "prompts.file=none.csv: no such file"),
+        (["prompts=/nowhere/none.jsonl"], "prompts.file=/nowhere/none.jsonl: no such file"),
+        (["prompts=none.yml"], "prompts.file=none.yml: no such file"),
+        (["prompts=pockets.csv"], "pockets.csv: no such file; did you mean prompts=pocket?"),
         (["prompts=none.txt"], "prompts.file=none.txt: give a file that ends in .csv, "),
         (
             ["prompts=pocket", "prompts.file=a.csv"],
@@ -212,6 +251,85 @@ def test_options_are_taken_as_the_documents_write_them(
     assert status == 0
     names = [json.loads(line)["variant"] for line in said.splitlines()]
     assert [name.rpartition("+")[2] for name in names] == ["steps-8", "steps-16"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "says"),
+    [
+        (
+            "name: own\n  variant: null\n",
+            "own.yaml: line 3: not YAML (mapping values are not allowed",
+        ),
+        ("name: own\n\tvariant: null\n", "own.yaml: line 3: not YAML (found character '\\t' that"),
+        ("name: own\nname: own\n", "own.yaml: line 3: duplicate key name"),
+        ("prompts: {limits: 2}\n", "prompts.limits: no such key; did you mean prompts.limit?"),
+        ("samplers: vanilla\n", "ablation/own.yaml: samplers: no such key; did you mean sampler?"),
+        ("video: {seconds: three}\n", "ablation/own.yaml: video.seconds=three: give a number"),
+        ("- name: own\n", "ablation/own.yaml: give KEY: VALUE lines"),
+        (None, "ablation/own.yaml: its first line must be `# @package _global_`"),
+    ],
+)
+def test_a_mistake_in_ones_own_preset_is_one_line(
+    preset: str | None,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "name: own\n" if preset is None else f"# @package _global_\n{preset}"
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "own.yaml").write_text(text)
+    words = ["stage=plan", "+ablation=own", "--config-dir", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", *words])
+    with pytest.raises(SystemExit) as stopped:
+        framepack_bench.main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2, said
+    assert len(said.splitlines()) == 1, said
+    assert says in said
+
+
+def test_a_demo_that_is_refused_says_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(framepack_bench, "doctor", lambda cfg: print("a long table"))
+    words = ["stage=demo", "study=study", "prompts.tags=[swim]"]
+    assert run_here(words, monkeypatch, capsys) == (2, "")
+
+
+def test_a_single_section_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.stages import generate
+    from tests.bench.sweeping import Noise
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(generate, "maker", lambda *arguments: Noise)
+    words = ["study=study", "sampler=[vanilla,inverted]", "prompts.limit=1", "video.seconds=3"]
+    caution = "caution: 2 of 2 plans with a single section: nothing is fed back to the model"
+    for stage in ("plan", "generate"):
+        status, said = run_here([f"stage={stage}", *words], monkeypatch, capsys)
+        assert status == 0
+        assert said.count(caution) == 1
+    assert "vanilla, 1 section of g9," in run_here(["stage=plan", *words], monkeypatch, capsys)[1]
+    longer = [*words[:-1], "video.seconds=4", "stage=plan"]
+    assert "caution" not in run_here(longer, monkeypatch, capsys)[1]
+    alone = ["study=one", "sampler=vanilla", "prompts.limit=1"]
+    status, said = run_here(alone, monkeypatch, capsys)
+    assert "study=one: 1 of 1 cell to make\n" in said
+    assert said.endswith("study=one: the one cell is finished, 1 made now\n")
+
+
+def test_parts_count_beside_a_preset_whose_variant_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["stage=plan", "json=true", "+ablation=demo", "variant=null", "options.cfg=1.0"]
+    status, said = run_here([*words, "sampler=vanilla"], monkeypatch, capsys)
+    assert status == 0
+    assert [json.loads(line)["variant"] for line in said.splitlines()] == [f"{VANILLA}+cfg-1"]
 
 
 def test_a_run_leaves_the_programs_loggers_alone(
@@ -367,7 +485,7 @@ def test_retry_makes_failures_of_every_command_with_that_command_s_configuration
     stray.write_text(json.dumps(record))
     status, said = run_here(["stage=retry", "study=study"], monkeypatch, capsys)
     assert status == 1
-    assert "1 failed cells are left (first: v/a_9): run the command that asked for them" in said
+    assert "1 failed cell is left (first: v/a_9): run the command that asked for them" in said
 
 
 def test_jobs_are_told_the_preset_and_score_again_where_only_that_is_asked(

@@ -14,9 +14,12 @@ from typing import Any
 from bench import files
 from bench.errors import UserError
 from bench.prompts import Prompt, reference
-from bench.study import SAFE, Cell, CellError, CellRecord, Key, Study
+from bench.study import SAFE, SAFE_WORDS, Cell, CellError, CellRecord, Key, Study
 from bench.video import sha256
 from metrics.jobs import SUFFIXES
+
+SHOWN = 20
+"""Wrong names that are listed; a reader sees by then what is wrong with the others."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,13 @@ def find(path: Path) -> list[Existing]:
     """
     if not path.is_dir():
         raise UserError(f"generator.path={path}: no such folder")
+    videos = [file for file in sorted(path.glob("*/*")) if file.suffix.lower() in SUFFIXES]
+    if wrong := dict.fromkeys(name for video in videos for name in _unsafe(video)):
+        shown = ", ".join(repr(name) for name in list(wrong)[:SHOWN])
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise UserError(f"generator.path={path}: rename {shown}{more}: a name must be {SAFE_WORDS}")
     found: dict[Key, Existing] = {}
-    for video in sorted(path.glob("*/*")):
-        if video.suffix.lower() not in SUFFIXES:
-            continue
+    for video in videos:
         key = _key(video)
         if key in found:
             raise UserError(f"{video}: {found[key].video.name} is the same cell, {key.path}")
@@ -98,10 +104,14 @@ def _key(video: Path) -> Key:
     """The cell that a file's name says; a name without a seed has seed 0."""
     parts = re.fullmatch(r"(?P<prompt>.+)_(?P<seed>\d+)", video.stem)
     prompt, seed = (parts["prompt"], int(parts["seed"])) if parts else (video.stem, 0)
-    for name in (video.parent.name, prompt):
-        if not SAFE.issuperset(name) or name[0] in ".-":
-            raise UserError(f"{video}: {name!r} must be letters, digits, . _ + -")
     return Key(video.parent.name, prompt, seed)
+
+
+def _unsafe(video: Path) -> list[str]:
+    """Of a video's folder and file, those whose names cannot name a cell, as they are listed."""
+    variant, prompt, _ = _key(video)
+    names = {f"{variant}/": variant, f"{variant}/{video.name}": prompt}
+    return [shown for shown, name in names.items() if not SAFE.issuperset(name) or name[0] in ".-"]
 
 
 def _record(item: Existing, prompt: Prompt | None) -> tuple[CellRecord, CellError | None]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,15 @@ def sources(generator: Mapping[str, Any]) -> list[Row]:
     rows = [_source(key, str(place), None, elsewhere)]
     rows += [_source(key, str(generator[key]), NESTED.get(key, ())) for key in moved]
     for table in TABLES:
-        for name, place in (generator.get(table) or {}).items():
-            rows.append(_source(f"{table}.{name}", str(place)))
+        named = {str(name): str(place) for name, place in (generator.get(table) or {}).items()}
+        for name in sorted(named, key=_by_number):
+            rows.append(_source(f"{table}.{name}", named[name]))
     return rows
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    """Numbers by their size, then words."""
+    return (int(name), "") if name.isdecimal() else (sys.maxsize, name)
 
 
 def _source(

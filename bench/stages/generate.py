@@ -11,6 +11,7 @@ from bench import files, prompts, suites
 from bench.errors import UserError
 from bench.generators import folder
 from bench.making import maker, plans, shapes
+from bench.plan import single
 from bench.progress import Display, display
 from bench.prompts import Suite
 from bench.signals import Stop, Stopped
@@ -18,6 +19,7 @@ from bench.study import Cell, Command, Key, Study
 from bench.sweep import Batch, DiskFull, Maker, Outcome, Sweep, batches
 from bench.variant import Variant
 from bench.video import check_video
+from bench.words import are, counted
 
 OK, FAILED, AGAIN, INTERRUPTED = 0, 1, 75, 130
 """Exit statuses; AGAIN says that the time was over before the work was (EX_TEMPFAIL)."""
@@ -55,12 +57,14 @@ def run(
     if not missing:
         settle(study, cfg["claims"]["lease"])
     if not missing and cfg["retry_failed"]:
-        print(f"study={study.path}: all {len(cells)} cells are finished, nothing to make")
+        print(f"study={study.path}: {_all_finished(len(cells))}, nothing to make")
         return OK
     if not missing:
         return _verdict(study, cells, Outcome())
     if alone:
-        print(f"study={study.path}: {missing} of {len(cells)} cells to make", flush=True)
+        print(f"study={study.path}: {missing} of {counted(len(cells), 'cell')} to make", flush=True)
+        if told := single(plans(cfg, variants, map(shapes(cfg["video"]), suite.prompts)).values()):
+            print(told, flush=True)
     stop = stop or Stop(cfg["time_limit"], cfg["cluster"]["grace"])
     about = about_us(cfg)
     build = maker(cfg, variants, suite.prompts, shapes(cfg["video"]))
@@ -83,12 +87,12 @@ def run(
     finally:
         tidy(study)
     if stop.soon and outcome.left:
-        print(f"study={study.path}: the time is over, {outcome.made} cells made")
+        print(f"study={study.path}: the time is over, {counted(outcome.made, 'cell')} made")
         return AGAIN
     if alone:
         return _verdict(study, cells, outcome)
-    print(f"study={study.path}: {outcome.made} cells made, {len(outcome.failed)} failed; "
-          "what is left is others'")  # fmt: skip
+    print(f"study={study.path}: {counted(outcome.made, 'cell')} made, "
+          f"{len(outcome.failed)} failed; what is left is others'")  # fmt: skip
     return FAILED if outcome.failed else OK
 
 
@@ -103,8 +107,9 @@ def _existing(cfg: Mapping[str, Any]) -> int:
     study = Study.create(cfg["study"], {"generator": cfg["generator"]}, configuration=cfg)
     by_id = {prompt.id: prompt for prompt in prompts.store(study, suite).prompts}
     if by_id and by_id.keys().isdisjoint(item.key.prompt_id for item in existing):
-        print(f"prompts: no video is named after one of the suite's {len(by_id)} prompts "
-              f"(such as {next(iter(by_id))}): none gets a text or a first frame")  # fmt: skip
+        suite_of = f"the suite's {counted(len(by_id), 'prompt')} (such as {next(iter(by_id))})"
+        print(f"prompts: no video is named after one of {suite_of}: "
+              "none gets a text or a first frame")  # fmt: skip
     outcome = Outcome()
     with study.worker(cfg["claims"]["lease"]) as worker:
         if not worker.claim(["folder"]):
@@ -227,17 +232,22 @@ def _sweep(
     )
 
 
+def _all_finished(number: int) -> str:
+    """That so many cells are all finished."""
+    return f"all {number} cells are finished" if number > 1 else "the one cell is finished"
+
+
 def _verdict(study: Study, cells: Sequence[Cell], outcome: Outcome) -> int:
     """Say how the study stands, failures grouped by cause; gives the exit status."""
     states = study.states_of(cell.key for cell in cells)
     count = Counter(states.values())
     if count["done"] == len(cells):
-        now = f"{outcome.made} of them now"
-        print(f"study={study.path}: all {len(cells)} cells are finished, {now}")
+        now = f"{outcome.made} of them now" if len(cells) > 1 else f"{outcome.made} made now"
+        print(f"study={study.path}: {_all_finished(len(cells))}, {now}")
         return OK
     others = [f"{number} {state}" for state, number in count.items() if state != "done"]
-    print(f"study={study.path}: {count['done']} of {len(cells)} cells are finished, "
-          f"{', '.join(others)}")  # fmt: skip
+    print(f"study={study.path}: {count['done']} of {counted(len(cells), 'cell')} "
+          f"{are(len(cells))} finished, {', '.join(others)}")  # fmt: skip
     for line in causes(study, [key for key, state in states.items() if state == "failed"]):
         print(f"failed: {line}")
     if count["running"] or count["pending"]:
@@ -249,8 +259,8 @@ def unasked(study: Study, left: Collection[Key]) -> int:
     """Say which failed cells stay as they are, as nothing is known of how they were asked for."""
     if not left:
         return OK
-    print(f"study={study.path}: {len(left)} failed cells are left (first: {next(iter(left)).path}):"
-          " run the command that asked for them")  # fmt: skip
+    print(f"study={study.path}: {counted(len(left), 'failed cell')} {are(len(left))} left "
+          f"(first: {next(iter(left)).path}): run the command that asked for them")  # fmt: skip
     return FAILED
 
 
@@ -264,7 +274,7 @@ def causes(study: Study, failed: Sequence[Any]) -> list[str]:
             cause = (record.error.kind, record.error.message.replace(own, ""))
             groups.setdefault(cause, []).append(key.path)
     return [
-        f"{len(paths)} cell{'s' * (len(paths) > 1)}: {kind}: {message} (cells/{paths[0]}/cell.json)"
+        f"{counted(len(paths), 'cell')}: {kind}: {message} (cells/{paths[0]}/cell.json)"
         for (kind, message), paths in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
 
@@ -273,8 +283,8 @@ def _interrupted(study: Study, cells: Sequence[Cell], reason: BaseException) -> 
     """Say what is kept and how to go on."""
     done = sum(cell.status == "done" for cell in cells)
     why = f" ({reason})" if str(reason) else ""
-    print(f"\nstopped{why}: {done} of {len(cells)} cells of study={study.path} are finished; "
-          "run the same command to continue", flush=True)  # fmt: skip
+    print(f"\nstopped{why}: {done} of {counted(len(cells), 'cell')} of study={study.path} "
+          f"{are(len(cells))} finished; run the same command to continue", flush=True)  # fmt: skip
 
 
 def about_us(cfg: Mapping[str, Any]) -> dict[str, str]:

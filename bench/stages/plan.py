@@ -1,6 +1,7 @@
 """stage=plan: print what a variant does section by section; no model is loaded."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,11 @@ from rich.table import Table
 
 from bench.drawing import draw, rows
 from bench.generators import plan as make_plan
-from bench.plan import Plan
+from bench.plan import Plan, single
 from bench.progress import console
 from bench.variant import Variant
 from bench.video import check_video
+from bench.words import counted
 
 SIZE = (480, 832)
 """Height and width where the configuration leaves them to the images: the paper's 480p."""
@@ -26,6 +28,7 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
     video = cfg["video"]
     check_video(video)
     height, width = video["height"] or SIZE[0], video["width"] or SIZE[1]
+    made = []
     for variant in variants:
         plan = make_plan(
             cfg["generator"],
@@ -35,10 +38,15 @@ def run(cfg: Mapping[str, Any], variants: Sequence[Variant]) -> int:
             seconds=video["seconds"],
             fps=video["fps"],
         )
+        made.append(plan)
         if cfg["json"]:
-            print(json.dumps({"variant": variant.name, **plan.to_json()}))
+            line = json.dumps({"variant": variant.name, **plan.to_json()})
+            # In one piece: other workers may print to the same place.
+            sys.stdout.write(f"{line}\n")
         else:
             _show(variant, plan, video["fps"])
+    if (told := single(made)) and not cfg["json"]:
+        print(told)
     return 0
 
 
@@ -46,8 +54,9 @@ def _show(variant: Variant, plan: Plan, fps: float) -> None:
     """One plan as a heading, a table and a drawing."""
     shown = console()
     seconds = plan.frames / fps
+    sections = f"{counted(len(plan.sections), 'section')} of g{variant.section}"
     shown.print(
-        f"{variant.name}: {variant.sampler}, {len(plan.sections)} sections of g{variant.section}, "
+        f"{variant.name}: {variant.sampler}, {sections}, "
         f"{plan.latents} latents, {plan.frames} frames, {seconds:.2f} s at {fps:g} fps, "
         f"{plan.width}×{plan.height}",
         markup=False,

@@ -41,6 +41,8 @@ def test_the_pocket_model_is_all_there_from_any_folder(
     rows = sources(options("pocket"))
     assert len(rows) == 1 + 6  # the checkpoint and the codebooks
     assert all(there for _, _, there in rows)
+    books = [name.removeprefix("codebooks.") for name, _, _ in rows[1:]]
+    assert books == ["1", "4", "16", "64", "128", "256"]
     assert rows[0][1].startswith(str(ROOT / "bench/pocket/checkpoint"))
 
 

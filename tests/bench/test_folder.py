@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import UserError
+from bench.generators import folder
 from bench.stages import generate
 
 
@@ -34,9 +36,9 @@ def test_taking_videos_over_again_tells_what_was_replaced_and_counts_what_is_new
         return generate.run(cfg, []), capsys.readouterr().out
 
     status, told = taken()
-    assert status == 0 and "all 1 cells are finished, 1 of them now" in told
-    assert "no video is named after one of the suite's 1 prompts (such as walk)" in told
-    assert "0 of them now" in taken()[1]
+    assert status == 0 and "the one cell is finished, 1 made now" in told
+    assert "no video is named after one of the suite's 1 prompt (such as walk)" in told
+    assert "the one cell is finished, 0 made now" in taken()[1]
     shutil.copy(media / "single_face.mp4", ours / "bikes.mp4")
     status, told = taken()
     kept = study / "cells/ours/bikes_0"
@@ -50,4 +52,23 @@ def test_taking_videos_over_again_tells_what_was_replaced_and_counts_what_is_new
     assert "ours/bikes.mp4 differs" in taken()[1]
     shutil.rmtree(kept)
     status, told = taken()
-    assert status == 0 and "1 of them now" in told
+    assert status == 0 and "1 made now" in told
+
+
+def test_all_names_that_cannot_name_a_cell_are_told_at_once(tmp_path: Path) -> None:
+    names = (
+        "model a/walk.mp4",
+        "model a/T\u00fcr.mp4",
+        "b/-x_3.mp4",
+        "b/fine_3.mp4",
+        "b/notes \u00fc.txt",
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UserError) as error:
+        folder.find(tmp_path)
+    assert str(error.value) == (
+        f"generator.path={tmp_path}: rename 'b/-x_3.mp4', 'model a/', 'model a/T\u00fcr.mp4': "
+        "a name must be a-z A-Z 0-9 . _ + -, the first of them no . or -"
+    )

@@ -78,6 +78,13 @@ def test_a_text_may_have_lines_of_its_own(folder: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("suffix", "text", "says"),
     [
+        (
+            ".csv",
+            "id;text\none;runs\n",
+            "line 1: semicolons between the fields; save it with commas",
+        ),
+        (".csv", "id\ttext\none\truns\n", "line 1: tabs between the fields"),
+        (".csv", "id,text\nTür,runs\n", "'Tür' must be a-z A-Z 0-9 . _ + -, the first of them no"),
         (".csv", 'id,text\none,"never closed\ntwo,runs\n', "line 2: not CSV"),
         (
             ".yaml",
@@ -201,3 +208,13 @@ def test_the_motion_suite_has_sixty_prompts_of_every_kind(tmp_path: Path) -> Non
     assert len(suites.chosen({**cfg, "limit": 3}).prompts) == 3
     with pytest.raises(UserError, match=f"{rows[3]['image']} is missing"):
         suites.chosen({**cfg, "limit": 4})
+
+
+def test_a_file_that_is_not_there_is_told_with_the_one_meant(folder: Path) -> None:
+    write(folder, ".csv", ROWS)
+    cfg = {"kind": "file", "images_dir": None, "ids": None, "tags": None, "limit": None}
+    for name, meant in (("suit.csv", folder / "suite.csv"), ("motoin.yaml", "motion")):
+        with pytest.raises(UserError) as error:
+            suites.chosen(cfg | {"file": str(folder / name)})
+        said = f"prompts.file={folder / name}: no such file; did you mean prompts={meant}?"
+        assert str(error.value) == said
