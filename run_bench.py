@@ -24,7 +24,7 @@ from ablations.chosen import check_once, variants
 from bench import config
 from bench.checks import check
 from bench.errors import NO_PLACE, NO_ROOM, UserError, told
-from bench.mistakes import check_flag, one_line
+from bench.mistakes import check_word, one_line
 
 CONF = Path(__file__).resolve().parent / "conf"
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -287,7 +287,7 @@ def main() -> None:
     outcomes.clear()
     try:
         for word in sys.argv[1:]:
-            check_flag(word, [*get_args_parser()._option_string_actions])
+            check_word(word, [*get_args_parser()._option_string_actions])
     except UserError as error:
         sys.exit(complain(error))
     sys.argv = expanded(sys.argv)

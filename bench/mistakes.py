@@ -85,8 +85,10 @@ def unknown_key(key: str, there: Sequence[str] = ()) -> str:
     return f"{prefix}{key}: no such key; {hint}"
 
 
-def check_flag(word: str, flags: Sequence[str]) -> None:
-    """Refuse a word that begins with dashes and is none of the program's flags.
+def check_word(word: str, flags: Sequence[str]) -> None:
+    """Refuse a word that neither Hydra nor argparse would tell of in one line.
+
+    That is a number for a group of `conf/`, or dashes before what is none of the program's flags.
 
     Args:
         word: a word of the command line.
@@ -96,6 +98,8 @@ def check_flag(word: str, flags: Sequence[str]) -> None:
         UserError: says how settings are written.
     """
     name, equals, value = word.partition("=")
+    if name in GROUPS and re.fullmatch(r"[-+.\d]+|true|false", value, re.IGNORECASE):
+        raise UserError(f"{word}: {name} takes a name of a file in conf/{name}")
     if not name.startswith("-") or any(flag.startswith(name) for flag in flags):
         return
     key = name.lstrip("-")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bench.packing import Kernel
-from bench.words import counted
+from bench.words import count
 
 PLAN_SCHEMA: Final = 1
 
@@ -195,6 +195,6 @@ def single(plans: Iterable[Plan]) -> str:
     if 1 not in counts:
         return ""
     return (
-        f"caution: {counts.count(1)} of {counted(len(counts), 'plan')} with a single section: "
+        f"caution: {counts.count(1)} of {count(len(counts), 'plan')} with a single section: "
         "nothing is fed back to the model, so samplers can hardly differ; give more video.seconds"
     )

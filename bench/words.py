@@ -1,11 +1,11 @@
 """Numbers in sentences."""
 
 
-def counted(number: int, thing: str) -> str:
+def count(number: int, thing: str) -> str:
     """So many things.
 
     Example:
-        >>> counted(1, "cell"), counted(0, "cell")
+        >>> count(1, "cell"), count(0, "cell")
         ('1 cell', '0 cells')
     """
     return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bench.words import count
 from reports.analysis import Analysis, Entrant
 from reports.columns import Column
 from reports.statistics import Share
 from reports.tables.evidence import SIGNIFICANT
 from reports.tables.table import Number, text_of
-from reports.words import count
 
 
 def findings(analysis: Analysis) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.words import count
+from bench.words import count
 
 if TYPE_CHECKING:
     from reports.analysis import Analysis

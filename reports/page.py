@@ -24,6 +24,7 @@ from PIL import Image
 
 from bench.errors import UserError
 from bench.files import atomic_write
+from bench.words import count
 from reports.analysis import Analysis
 from reports.anonymous import from_here
 from reports.findings import findings
@@ -34,7 +35,6 @@ from reports.svg import inline
 from reports.tables import Table
 from reports.tables.formats import notes_of
 from reports.tables.meanings import meanings
-from reports.words import count
 
 HERE = Path(__file__).parent
 

@@ -17,9 +17,9 @@ import yaml
 
 from bench.files import atomic_write
 from bench.study import Study
+from bench.words import count
 from reports.analysis import Analysis
 from reports.anonymous import portable
-from reports.words import count
 
 
 def _version() -> str:

@@ -20,11 +20,11 @@ import pandas as pd
 
 from bench.errors import NO_PLACE, NO_ROOM, UserError, told
 from bench.files import atomic_write, replacing
+from bench.words import count
 from reports.anonymous import from_here
 from reports.findings import findings
 from reports.report import PARQUET, Written, write
 from reports.tables import to_markdown
-from reports.words import count
 
 PRIVATE = ("host", "folder")
 """Columns about the machine that made a cell."""

@@ -26,9 +26,9 @@ import yaml
 
 from bench.errors import UserError
 from bench.study import Key, Study
+from bench.words import count
 from reports.anonymous import named
 from reports.report import PARQUET
-from reports.words import count
 
 HERE: dict[str, Any] = {
     "offline": False,

@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
+from bench.words import count
 from reports.statistics.clusters import LEVEL
 from reports.statistics.power import POWER, prompts_needed
-from reports.words import count
 
 Verdict = Literal["supported", "contradicted", "not decided"]
 

@@ -171,6 +171,7 @@ def test_help_reads_like_a_manual_page(tmp_path: Path) -> None:
         (["stage=plan", "generator.shift=inf"], "generator.shift: inf is not a positive number"),
         (["stage=submit", "generator.shift=nan"], "generator.shift: nan is not a positive number"),
         (["stage=submit", "generator.shift=abc"], "generator.shift: 'abc' is neither `released`"),
+        (["video=3.5"], "video=3.5: video takes a name of a file in conf/video"),
         (["generator.shift=[1]"], "generator.shift: [1] is neither `released` nor a positive"),
         (
             ["generator=wan_i2v", "generator.shift=released"],

@@ -19,7 +19,7 @@ from bench.study import Cell, Command, Key, Study
 from bench.sweep import Batch, DiskFull, Maker, Outcome, Sweep, batches
 from bench.variant import Variant
 from bench.video import check_video
-from bench.words import are, counted
+from bench.words import are, count
 
 OK, FAILED, AGAIN, INTERRUPTED = 0, 1, 75, 130
 """Exit statuses; AGAIN says that the time was over before the work was (EX_TEMPFAIL)."""
@@ -62,7 +62,7 @@ def run(
     if not missing:
         return _verdict(study, cells, Outcome())
     if alone:
-        print(f"study={study.path}: {missing} of {counted(len(cells), 'cell')} to make", flush=True)
+        print(f"study={study.path}: {missing} of {count(len(cells), 'cell')} to make", flush=True)
         if told := single(plans(cfg, variants, map(shapes(cfg["video"]), suite.prompts)).values()):
             print(told, flush=True)
     stop = stop or Stop(cfg["time_limit"], cfg["cluster"]["grace"])
@@ -87,11 +87,11 @@ def run(
     finally:
         tidy(study)
     if stop.soon and outcome.left:
-        print(f"study={study.path}: the time is over, {counted(outcome.made, 'cell')} made")
+        print(f"study={study.path}: the time is over, {count(outcome.made, 'cell')} made")
         return AGAIN
     if alone:
         return _verdict(study, cells, outcome)
-    print(f"study={study.path}: {counted(outcome.made, 'cell')} made, "
+    print(f"study={study.path}: {count(outcome.made, 'cell')} made, "
           f"{len(outcome.failed)} failed; what is left is others'")  # fmt: skip
     return FAILED if outcome.failed else OK
 
@@ -107,7 +107,7 @@ def _existing(cfg: Mapping[str, Any]) -> int:
     study = Study.create(cfg["study"], {"generator": cfg["generator"]}, configuration=cfg)
     by_id = {prompt.id: prompt for prompt in prompts.store(study, suite).prompts}
     if by_id and by_id.keys().isdisjoint(item.key.prompt_id for item in existing):
-        suite_of = f"the suite's {counted(len(by_id), 'prompt')} (such as {next(iter(by_id))})"
+        suite_of = f"the suite's {count(len(by_id), 'prompt')} (such as {next(iter(by_id))})"
         print(f"prompts: no video is named after one of {suite_of}: "
               "none gets a text or a first frame")  # fmt: skip
     outcome = Outcome()
@@ -240,17 +240,17 @@ def _all_finished(number: int) -> str:
 def _verdict(study: Study, cells: Sequence[Cell], outcome: Outcome) -> int:
     """Say how the study stands, failures grouped by cause; gives the exit status."""
     states = study.states_of(cell.key for cell in cells)
-    count = Counter(states.values())
-    if count["done"] == len(cells):
+    number = Counter(states.values())
+    if number["done"] == len(cells):
         now = f"{outcome.made} of them now" if len(cells) > 1 else f"{outcome.made} made now"
         print(f"study={study.path}: {_all_finished(len(cells))}, {now}")
         return OK
-    others = [f"{number} {state}" for state, number in count.items() if state != "done"]
-    print(f"study={study.path}: {count['done']} of {counted(len(cells), 'cell')} "
+    others = [f"{many} {state}" for state, many in number.items() if state != "done"]
+    print(f"study={study.path}: {number['done']} of {count(len(cells), 'cell')} "
           f"{are(len(cells))} finished, {', '.join(others)}")  # fmt: skip
     for line in causes(study, [key for key, state in states.items() if state == "failed"]):
         print(f"failed: {line}")
-    if count["running"] or count["pending"]:
+    if number["running"] or number["pending"]:
         print("continue with the same command")
     return FAILED
 
@@ -259,7 +259,7 @@ def unasked(study: Study, left: Collection[Key]) -> int:
     """Say which failed cells stay as they are, as nothing is known of how they were asked for."""
     if not left:
         return OK
-    print(f"study={study.path}: {counted(len(left), 'failed cell')} {are(len(left))} left "
+    print(f"study={study.path}: {count(len(left), 'failed cell')} {are(len(left))} left "
           f"(first: {next(iter(left)).path}): run the command that asked for them")  # fmt: skip
     return FAILED
 
@@ -274,7 +274,7 @@ def causes(study: Study, failed: Sequence[Any]) -> list[str]:
             cause = (record.error.kind, record.error.message.replace(own, ""))
             groups.setdefault(cause, []).append(key.path)
     return [
-        f"{counted(len(paths), 'cell')}: {kind}: {message} (cells/{paths[0]}/cell.json)"
+        f"{count(len(paths), 'cell')}: {kind}: {message} (cells/{paths[0]}/cell.json)"
         for (kind, message), paths in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
 
@@ -283,7 +283,7 @@ def _interrupted(study: Study, cells: Sequence[Cell], reason: BaseException) -> 
     """Say what is kept and how to go on."""
     done = sum(cell.status == "done" for cell in cells)
     why = f" ({reason})" if str(reason) else ""
-    print(f"\nstopped{why}: {done} of {counted(len(cells), 'cell')} of study={study.path} "
+    print(f"\nstopped{why}: {done} of {count(len(cells), 'cell')} of study={study.path} "
           f"{are(len(cells))} finished; run the same command to continue", flush=True)  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from bench.plan import Plan, single
 from bench.progress import console
 from bench.variant import Variant
 from bench.video import check_video
-from bench.words import counted
+from bench.words import count
 
 SIZE = (480, 832)
 """Height and width where the configuration leaves them to the images: the paper's 480p."""
@@ -54,7 +54,7 @@ def _show(variant: Variant, plan: Plan, fps: float) -> None:
     """One plan as a heading, a table and a drawing."""
     shown = console()
     seconds = plan.frames / fps
-    sections = f"{counted(len(plan.sections), 'section')} of g{variant.section}"
+    sections = f"{count(len(plan.sections), 'section')} of g{variant.section}"
     shown.print(
         f"{variant.name}: {variant.sampler}, {sections}, "
         f"{plan.latents} latents, {plan.frames} frames, {seconds:.2f} s at {fps:g} fps, "

@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.words import count
 from reports.analysis import Analysis
 from reports.plots.figure import Plot
 from reports.plots.looks import in_colour, looks
 from reports.plots.style import FAINT, INK, MONO, Look
 from reports.statistics import Estimate
 from reports.statistics.clusters import EMPTY
-from reports.words import count
 
 ROW = 0.27
 """Inches a variant."""

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.words import count
 from reports.elo import INITIAL, ORDERS, Elo, K, elo
 from reports.ratings import bradley_terry, graph
 from reports.ratings.agreement import Agreement, agreement
@@ -25,7 +26,6 @@ from reports.ratings.ranks import Ranks, ranks, tied_ranks
 from reports.ratings.raters import RaterRecord, rater_records
 from reports.ratings.resampling import LEVEL, RESAMPLES, Clusters, Spread, spread
 from reports.ratings.win_rates import Answers, Position, WinRates, answers, win_rates
-from reports.words import count
 
 FEW_VOTES = 100
 """Assessments a variant that the paper asks for; with fewer, a note says so."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.words import count
 from reports.analysis import Analysis
 from reports.tables.table import Block, Heading, Number, Row, Table, ranked
-from reports.words import count
 
 HEADINGS = (
     Heading("elo", "ELO", "higher"),
