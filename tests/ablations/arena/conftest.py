@@ -24,7 +24,7 @@ FIELD = re.compile(r'name="([a-z_]+)" value="([^"]*)"')
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of six variants whose copies have been prepared; not to be changed."""
-    path = studies.make(tmp_path_factory.mktemp("studies") / "made", prompts=("p-1", "p-2", "p-3"))
+    path = studies.make(tmp_path_factory.mktemp("studies") / "made", prompts=studies.PROMPTS)
     with opened(path, Settings(control_videos=3), lambda line: None):
         pass
     (path / "votes.sqlite").unlink()

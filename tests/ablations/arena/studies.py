@@ -21,6 +21,16 @@ NAMES = (
     "f1k1_x_g4_f1k1f2k2f16k4_ta",
     "f1k1_x_g1_f1k1f2k2f16k4_tc",
 )
+PROMPTS = ("wanderer-1", "wanderer-2", "wanderer-3")
+
+
+def telling(study: Path) -> list[str]:
+    """Everything that would give a variant or a prompt away.
+
+    Each is too long to turn up by chance in the random identifiers that raters are told: three
+    characters would be found in one of a few hundred runs.
+    """
+    return [*(path.name for path in (study / "cells").iterdir()), "f16k4", "wanderer", "cells"]
 
 
 def video(path: Path, *, seconds: float, hue: int, size: tuple[int, int] = (320, 180)) -> None:
@@ -47,7 +57,7 @@ def make(
     path: Path,
     *,
     variants: Sequence[str] = NAMES,
-    prompts: Sequence[str] = ("walk-01", "walk-02"),
+    prompts: Sequence[str] = PROMPTS[:2],
     seeds: Sequence[int] = (7,),
     seconds: float = 0.5,
     size: tuple[int, int] = (320, 180),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import av
@@ -96,7 +97,7 @@ def test_an_image_keeps_its_pixels_and_loses_its_words(tmp_path: Path) -> None:
 
 
 def test_missing_and_broken_videos_are_left_out_and_said(study: Path) -> None:
-    cells = sorted((study / "cells").glob("*/p-1_7"))
+    cells = sorted((study / "cells").glob("*/wanderer-1_7"))
     (cells[0] / "video.mp4").unlink()
     (cells[1] / "video.mp4").write_bytes(b"broken")
     record = (cells[1] / "cell.json").read_text()
@@ -104,8 +105,6 @@ def test_missing_and_broken_videos_are_left_out_and_said(study: Path) -> None:
     (cells[2] / "video.mp4").write_bytes(b"broken")
     digest = "0" * 64
     text = (cells[2] / "cell.json").read_text()
-    import json
-
     (cells[2] / "cell.json").write_text(json.dumps({**json.loads(text), "video_sha256": digest}))
     said: list[str] = []
     shown = gallery.prepare(study, say=said.append)
@@ -144,9 +143,9 @@ def test_no_room_for_the_copies_is_one_line(study: Path, monkeypatch: pytest.Mon
 
 
 def test_an_image_outside_the_study_is_not_shown(study: Path) -> None:
-    (study.parent / "secret.png").write_bytes((study / "prompts" / "p-1.png").read_bytes())
+    (study.parent / "secret.png").write_bytes((study / "prompts" / "wanderer-1.png").read_bytes())
     assert gallery.inside(study, "../secret.png") is None
     assert gallery.inside(study, "/etc/passwd") is None
     (study / "prompts" / "link.png").symlink_to(study.parent / "secret.png")
     assert gallery.inside(study, "prompts/link.png") is None
-    assert gallery.inside(study, "prompts/p-1.png") is not None
+    assert gallery.inside(study, "prompts/wanderer-1.png") is not None

@@ -16,6 +16,7 @@ from ablations.arena.server import Arena
 from ablations.arena.store import Store, insert, url_of
 from ablations.arena.votes import import_file, load
 from bench.errors import UserError
+from tests.ablations.arena import studies
 from tests.ablations.arena.conftest import Open, Visitor
 from tests.ablations.arena.test_store import vote
 
@@ -246,8 +247,8 @@ def test_imported_votes_count_towards_the_balance(
 ) -> None:
     names = [path.name for path in sorted((study / "cells").iterdir())]
     rows = [
-        {"prompt_id": "p-1", "seed": 7, "left": names[0], "right": names[1], "answer": "tie",
-         "rater": f"elsewhere-{number}"}
+        {"prompt_id": studies.PROMPTS[0], "seed": 7, "left": names[0], "right": names[1],
+         "answer": "tie", "rater": f"elsewhere-{number}"}
         for number in range(5)
     ]  # fmt: skip
     source = tmp_path / "old.jsonl"
