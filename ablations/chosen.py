@@ -2,13 +2,12 @@
 
 import difflib
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ablations.variant import parse, scalar
+from ablations.variant import levels, parse, scalar
 from bench.errors import UserError
-from bench.packing import KERNELS, TAILS, Level
+from bench.packing import TAILS
 from bench.variant import MAX_SECTION, OPTIONS, Variant, check_option
 
 SAMPLERS: Mapping[str, str] = {
@@ -32,9 +31,6 @@ PARTS: Mapping[str, Any] = {
 The configuration has null for all of them, so that a part that somebody gave can be told from one
 that nobody did.
 """
-
-LEVEL = re.compile(r"f(\d+)k(\d+)")
-LEVELS = re.compile(r"(f\d+k\d+)+")
 
 
 def variants(cfg: Mapping[str, Any]) -> list[Variant]:
@@ -99,9 +95,11 @@ def _product(cfg: Mapping[str, Any]) -> list[str]:
     options = {key: _option(key, value) for key, value in asked}
     names = []
     for sampler, packing, section, tail, discrete in itertools.product(*parts.values()):
-        levels = re.findall(r"f\d+k\d+", str(packing))
         body = SAMPLERS[sampler].format(
-            packing=packing, reversed="".join(reversed(levels)), section=section, tail=tail
+            packing=packing,
+            reversed="".join(map(str, reversed(levels(str(packing))))),
+            section=section,
+            tail=tail,
         )
         if discrete is not None:
             body += f"+D{discrete or ''}"
@@ -116,7 +114,7 @@ def _check_part(key: str, value: Any) -> None:
     if key == "sampler" and str(value) not in SAMPLERS:
         raise UserError(f"sampler={value}: choose from {', '.join(SAMPLERS)}")
     if key == "packing":
-        _check_packing(str(value))
+        levels(str(value))
     whole = isinstance(value, int) and not isinstance(value, bool)
     if key == "section" and not (whole and 1 <= value <= MAX_SECTION):
         raise UserError(f"section={value}: give 1 to {MAX_SECTION} latent frames, or a list")
@@ -126,21 +124,6 @@ def _check_part(key: str, value: Any) -> None:
         raise UserError(
             f"discrete={value}: give a number of codes, 0 for the generator's own, or null"
         )
-
-
-def _check_packing(packing: str) -> None:
-    """Refuse levels that do not exist, and say where they stand."""
-    if not LEVELS.fullmatch(packing):
-        raise UserError(f"packing={packing}: give levels fNkM in time order, such as f16k4f2k2f1k1")
-    for found in LEVEL.finditer(packing):
-        frames, kernel = int(found[1]), int(found[2])
-        where = f"packing={packing}: at character {found.start() + 1} ({found[0]})"
-        if kernel not in KERNELS:
-            raise UserError(f"{where}: the kernel is one of {', '.join(map(str, KERNELS))}")
-        try:
-            Level(frames, KERNELS[kernel])
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
 
 
 def _option(key: str, value: Any) -> list[str]:

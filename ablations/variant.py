@@ -51,6 +51,19 @@ def parse(name: str) -> Variant:
     return parsed
 
 
+def levels(packing: str) -> tuple[Level, ...]:
+    """The levels of a packing as it is typed, in the order of the text.
+
+    Raises:
+        UserError: one line naming the token where the text breaks and what could stand there.
+    """
+    cursor = _Cursor(packing, what="packing=")
+    found = cursor.levels()
+    if cursor.at < len(packing):
+        cursor.fail(LEVEL)
+    return found
+
+
 def format(variant: Variant) -> str:
     """The name of a variant: what `parse` reads back to the same variant.
 
@@ -106,6 +119,7 @@ class _Cursor:
 
     name: str
     at: int = 0
+    what: str = "variant "
 
     def variant(self) -> Variant:
         start: tuple[Level, ...] = ()
@@ -169,7 +183,7 @@ class _Cursor:
         try:
             return Level(frames, KERNELS[kernel])
         except UserError as error:
-            raise UserError(f"variant {self.name}: at character {begin + 1}: {error}") from None
+            raise UserError(f"{self.what}{self.name}: at character {begin + 1}: {error}") from None
 
     def section(self) -> int:
         self.literal("g", SECTION)
@@ -212,7 +226,7 @@ class _Cursor:
         found = re.match(r"[^_+]+|[_+].?|$", self.name[self.at :])
         token = found.group() if found and found.group() else "the end"
         raise UserError(
-            f"variant {self.name}: at character {self.at + 1} ({token}): expected {expected}"
+            f"{self.what}{self.name}: at character {self.at + 1} ({token}): expected {expected}"
         )
 
 
