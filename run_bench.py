@@ -263,11 +263,10 @@ def expanded(words: list[str]) -> list[str]:
         more += [f"worker=range({count})"] if given else [f"worker=range({count})", "workers=2"]
         if "hydra/launcher=slurm" in words:
             more += ["claims.wait=false"]
-    if not more:
-        return words
-    # argparse wants all overrides side by side
-    first = next(n for n, word in enumerate(words) if n and "=" in word and word[0] != "-")
-    return [words[0], *flags, *words[1:first], *more, *words[first:]]
+    settings = get_args_parser().parse_intermixed_args(words[1:]).overrides
+    flags += [word for word in words[1:] if word not in settings]
+    # argparse wants all settings side by side; --info would take one that came after it
+    return [words[0], *more, *settings, *flags]
 
 
 def _written_out(word: str, *, suite: bool) -> tuple[str, ...]:

@@ -172,11 +172,13 @@ def test_a_study_from_prompts_to_videos_and_again_for_free(
     assert json.loads(state.stdout)["done"] == 4
 
 
+@pytest.mark.parametrize("before", [[], ["stage=plan"]], ids=["flag first", "flag between"])
 def test_plans_are_printed_for_every_variant_of_a_multirun_and_litter_nothing(
-    tmp_path: Path,
+    tmp_path: Path, before: list[str]
 ) -> None:
     names = f"{VANILLA},f1k1_x_g9_f1k1f2k2f16k4_td"
-    done = run_bench("-m", "stage=plan", "json=true", f"variant={names}", cwd=tmp_path)
+    after = ["stage=plan", "json=true", f"variant={names}"][len(before) :]
+    done = run_bench(*before, "-m", *after, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     plans = [json.loads(line) for line in done.stdout.splitlines()]
     assert [plan["variant"] for plan in plans] == names.split(",")
