@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from bench.generators.base import ContextFrames, Denoised, OnStep
-from bench.generators.framepack import Condition, Config, FramePack
+from bench.generators.conditions import Condition
+from bench.generators.framepack import FramePack
+from bench.generators.framepack_config import Config
 from bench.generators.transformer import TextInputs
 from bench.pocket.history import Context
 from bench.pocket.train_transformer import restore

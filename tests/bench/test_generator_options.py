@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from bench.errors import UserError
-from bench.generators import KINDS, build, framepack, skyreels_v2
+from bench.generators import KINDS, build, skyreels_v2
+from bench.generators.framepack_config import Config
 from bench.generators.options import read
 from tests.bench.tiny_clips import build_wan
 
@@ -52,7 +53,7 @@ def test_wrong_options_are_one_line(options: dict[str, Any], said: str) -> None:
 
 def test_whole_numbers_and_words_are_taken_where_they_fit() -> None:
     assert read(skyreels_v2.Config, {"checkpoint": "x", "cfg": 5, "shift": 3}).cfg == 5
-    assert read(framepack.Config, {"checkpoint": "x", "shift": "released"}).shift == "released"
+    assert read(Config, {"checkpoint": "x", "shift": "released"}).shift == "released"
 
 
 @pytest.mark.parametrize(("kind", "last"), [("wan_flf2v", False), ("wan_i2v", True)])

@@ -353,13 +353,19 @@ def test_a_missing_component_is_named(tiny: Path, tmp_path: Path, component: str
         framepack.build({"checkpoint": str(folder)})
 
 
-def test_an_unknown_kind_or_option_of_a_variant_is_named(tiny_generator: Make) -> None:
+def test_an_unknown_kind_or_option_of_a_variant_is_named(
+    tiny_generator: Make, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=r"generator.kind: 'sora' is not one of framepack"):
         build({"kind": "sora"})
     with pytest.raises(UserError, match=r"generator\.loras has none"):
         make(tiny_generator(), FORWARD + "+lora-mine", [request()])
     with pytest.raises(UserError, match=r"generator\.transformers has none"):
         make(tiny_generator(), FORWARD + "+weights-mine", [request()])
+    (tmp_path / "causal.safetensors").touch()
+    with pytest.raises(UserError, match=r"generator\.transformers has none"):
+        generator = tiny_generator(deltas=str(tmp_path))
+        make(generator, FORWARD + "+delta-causal+weights-mine", [request()])
     with pytest.raises(UserError, match="neither `released` nor a positive number"):
         make(tiny_generator(), FORWARD + "+shift-fast", [request()])
 
