@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bench.study import CellError, Key
+from bench.cell import CellError, Key
 
 PIPE_WIDTH = 1000
 """Characters: no path or command is longer, so none is broken for who copies or searches it."""

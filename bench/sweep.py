@@ -22,12 +22,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from bench.cell import Cell, CellError, CellRecord, Key
 from bench.claims import Worker
 from bench.errors import UserError
 from bench.progress import Display
 from bench.prompts import Prompt, ending, reference
 from bench.signals import Stop
-from bench.study import Cell, CellError, CellRecord, Key, Study
+from bench.study import Study
 from bench.variant import Variant
 from bench.video import Frames, VideoFile, write_video
 

@@ -24,8 +24,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from bench.cell import Key
 from bench.errors import UserError
-from bench.study import Key, Study
+from bench.study import Study
 from bench.words import count
 from reports.anonymous import named
 from reports.report import PARQUET

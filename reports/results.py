@@ -26,8 +26,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablations.variant import parse
+from bench.cell import Cell, CellRecord
 from bench.errors import UserError
-from bench.study import Cell, CellRecord, Study
+from bench.study import Study
 from metrics.store import CURVES_FILE, SCORES_FILE, curve_schema
 from reports import scan
 

@@ -272,7 +272,8 @@ def test_retry_makes_failures_of_every_command_with_that_command_s_configuration
 def test_jobs_are_told_the_preset_and_score_again_where_only_that_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bench.study import CellRecord, Study
+    from bench.cell import CellRecord
+    from bench.study import Study
 
     monkeypatch.chdir(tmp_path)
     sbatch = tmp_path / "bin" / "sbatch"
@@ -386,7 +387,8 @@ def test_the_slurm_launcher_takes_the_cluster_keys(tmp_path: Path) -> None:
 def test_shards_of_a_study_are_scored_once_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bench.study import CellRecord, Study
+    from bench.cell import CellRecord
+    from bench.study import Study
     from metrics.score import Job, Tally
 
     scored: list[list[str]] = []
@@ -439,7 +441,8 @@ def test_videos_of_the_real_world_are_not_judged_by_the_pocket_worlds_judges_una
 def test_a_cell_that_cannot_be_scored_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bench.study import CellRecord, Study
+    from bench.cell import CellRecord
+    from bench.study import Study
 
     monkeypatch.chdir(tmp_path)
     cell = Study.create("study").cell("v", "p", 0)

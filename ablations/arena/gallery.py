@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablations.arena import neutral
+from bench.cell import Cell
 from bench.errors import UserError
 from bench.files import sweep
-from bench.study import Cell, Study
+from bench.study import Study
 
 FORM = "1"
 """Version of how copies are made; a new one makes them again."""

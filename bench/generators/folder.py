@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import files
+from bench.cell import Cell, CellError, CellRecord, Key
 from bench.errors import UserError
 from bench.prompts import Prompt, reference
-from bench.study import SAFE, SAFE_WORDS, Cell, CellError, CellRecord, Key, Study
+from bench.study import SAFE, SAFE_WORDS, Study
 from bench.video import sha256
 from metrics.jobs import SUFFIXES
 

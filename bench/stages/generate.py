@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import files, prompts, suites
+from bench.cell import Cell, Key
 from bench.errors import UserError
 from bench.generators import folder
 from bench.making import maker, plans, shapes
@@ -15,7 +16,7 @@ from bench.plan import single
 from bench.progress import Display, display
 from bench.prompts import Suite
 from bench.signals import Stop, Stopped
-from bench.study import Cell, Command, Key, Study
+from bench.study import Command, Study
 from bench.sweep import Batch, DiskFull, Maker, Outcome, Sweep, batches
 from bench.variant import Variant
 from bench.video import check_video

@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bench.cell import Cell
 from bench.claims import Worker
 from bench.errors import UserError
 from bench.signals import Stop, Stopped
 from bench.stages.generate import AGAIN, FAILED, INTERRUPTED, OK, about_us
-from bench.study import Cell, Study
+from bench.study import Study
 from bench.sweep import POLL
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import cluster
+from bench.cell import Cell
 from bench.stages import generate
-from bench.study import Cell, Study
+from bench.study import Study
 from bench.variant import Variant
 
 OWN = ("stage=", "cluster.", "study=", "worker=", "workers=", "plan=")

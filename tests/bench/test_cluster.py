@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import cluster
+from bench.cell import Cell, CellError, CellRecord
 from bench.cluster_simulation import Cluster, play, report
 from bench.config import Cluster as Options
 from bench.config import minutes
 from bench.errors import UserError
 from bench.stages.submit import forget, retry
-from bench.study import Cell, CellError, CellRecord, Study
+from bench.study import Study
 
 OPTIONS: dict[str, Any] = vars(Options())
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.cell import CellRecord
 from bench.stages import status
-from bench.study import CellRecord, Study
+from bench.study import Study
 
 
 def test_the_time_left_is_what_cells_say_they_took_whenever_they_came(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from bench import files
+from bench.cell import CellError, CellRecord, Key
 from bench.claims import Worker
 from bench.errors import UserError
-from bench.study import CellError, CellRecord, Key, Study
+from bench.study import Study
 
 
 def record(key: Key, status: str = "done", **fields: object) -> CellRecord:

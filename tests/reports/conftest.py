@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.study import CellError, CellRecord
+from bench.cell import CellError, CellRecord
 
 if TYPE_CHECKING:
     from reports.report import Written

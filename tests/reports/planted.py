@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.study import CellRecord, Study
+from bench.cell import CellRecord
+from bench.study import Study
 from metrics.catalogue import DRIFTS_IN_PAPER, PAPER
 from metrics.store import curve_schema, score_schema
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.study import CellRecord
+from bench.cell import CellRecord
 from reports.analysis import Analysis, analyse
 from reports.plots import styled
 from reports.plots.codes import codes, families_of

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from bench.study import CellRecord
+from bench.cell import CellRecord
 from reports.analysis import Analysis, analyse
 from reports.plots import styled
 from reports.plots.dots import drift

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import reports
+from bench.cell import CellError, CellRecord
 from bench.errors import UserError
-from bench.study import CellError, CellRecord, Study
+from bench.study import Study
 from reports.analysis import Analysis, analyse
 from reports.findings import findings
 from reports.tables import all_tables

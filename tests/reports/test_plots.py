@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import reports
-from bench.study import CellRecord
+from bench.cell import CellRecord
 from reports.analysis import analyse
 from reports.columns import Column
 from reports.plots.dots import reach

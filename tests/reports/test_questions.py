@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.study import CellRecord
+from bench.cell import CellRecord
 from reports.analysis import analyse
 from reports.results import load
 from reports.tables import questions

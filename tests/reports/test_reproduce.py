@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ablations.chosen import variants
-from bench.study import CellError, CellRecord
+from bench.cell import CellError, CellRecord
 from reports import reproduce
 from reports.anonymous import portable, told
 from reports.publish import main as publish

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import reports
+from bench.cell import CellRecord
 from bench.errors import UserError
-from bench.study import CellRecord
 from reports.columns import measure, paper_columns
 from tests.reports.planted import FOUR, INVERTED, VANILLA, plant, plant_votes
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bench.study import CellError, CellRecord
+from bench.cell import CellError, CellRecord
 from reports.analysis import analyse
 from reports.reference import MARK, reference
 from reports.results import load

@@ -10,7 +10,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from bench.study import CellRecord, Study
+from bench.cell import CellRecord
+from bench.study import Study
 from bench.video import sha256
 
 NAMES = (
