@@ -9,9 +9,9 @@ are estimated apart, each by a classical estimator that the other two hardly mov
   (Field 1987), so r is high for any sharp content, whatever its contrast, and falls with blur. The
   noise's own share of each band's energy is subtracted.
 - cleanness = 1 / (1 + σ/5), σ the noise's standard deviation in grey levels, by Immerkær's mask
-  (1996) in the flattest tenth of the frame's blocks, where there is little else (the share that
-  Olsen 1993 takes; a quarter would hold texture wherever little is flat), and by single pixels that
-  stand out of their surroundings, which most blocks have none of.
+  (1996) in the flattest tenth of the frame's blocks, where there is little else (a quarter holds
+  texture wherever little of a frame is flat), and by single pixels that stand out of their
+  surroundings, which the flattest blocks may have none of.
 - wholeness = 1 / (1 + β/2), β how much the steps between 8×8 blocks exceed their neighbours, in
   units of the mean step (after Wang, Bovik and Evans 2000), for the grid position where it is most.
 """
@@ -91,15 +91,15 @@ def noise_level(grey: Grey) -> float:
 
 
 def impulses(grey: Grey) -> float:
-    """Variance, in grey levels², by pixels that lie further from all their eight neighbours than
-    those lie from each other: in pictures rare, in noise of few pixels (salt and pepper) all."""
+    """Variance, in grey levels², by how much further single pixels lie from all their eight
+    neighbours than those from each other: in pictures next to none, in noise of few pixels (salt
+    and pepper) most of it."""
     import cv2
 
     highest, lowest = (change(grey, AROUND)[1:-1, 1:-1] for change in (cv2.dilate, cv2.erode))
     inner = grey[1:-1, 1:-1]
-    beyond = np.maximum(inner - highest, lowest - inner)
-    beyond[beyond <= highest - lowest] = 0
-    return float(np.mean(beyond * beyond, dtype=np.float64))
+    beyond = np.maximum(inner - highest, lowest - inner) - (highest - lowest)
+    return float(np.mean(np.maximum(beyond, 0) ** 2, dtype=np.float64))
 
 
 def band_ratio(grey: Grey, sigma: float) -> float:
