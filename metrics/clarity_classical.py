@@ -9,7 +9,9 @@ are estimated apart, each by a classical estimator that the other two hardly mov
   (Field 1987), so r is high for any sharp content, whatever its contrast, and falls with blur. The
   noise's own share of each band's energy is subtracted.
 - cleanness = 1 / (1 + σ/5), σ the noise's standard deviation in grey levels, by Immerkær's mask
-  (1996) in the flattest quarter of the frame's blocks, where there is little else.
+  (1996) in the flattest tenth of the frame's blocks, where there is little else (a quarter holds
+  texture wherever little of a frame is flat), and by single pixels that stand out of their
+  surroundings, which the flattest blocks may have none of.
 - wholeness = 1 / (1 + β/2), β how much the steps between 8×8 blocks exceed their neighbours, in
   units of the mean step (after Wang, Bovik and Evans 2000), for the grid position where it is most.
 """
@@ -39,9 +41,11 @@ BLOCK = 8
 MIN_SIDE = 2 * BLOCK
 
 IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=np.uint8)
+"""A pixel's neighbours without itself."""
 NORMAL_MEAN = math.sqrt(2 / math.pi)
 """Mean of |x| for a standard normal x."""
-FLATTEST = 0.25
+FLATTEST = 0.1
 ROUNDING = 1 / 12
 """Variance, in grey levels², of rounding to whole numbers: white noise that any frame has."""
 TINY = 1e-6
@@ -67,9 +71,10 @@ def _blur(grey: Grey, sigma: float) -> Grey:
 
 
 def noise_level(grey: Grey) -> float:
-    """σ of additive noise in grey levels, from the flattest quarter of 16×16 blocks.
+    """σ of additive noise in grey levels: what all pixels have, and what a few have.
 
-    In a block, Immerkær's estimate is the mean absolute response of his mask, rescaled.
+    The first is estimated in the flattest tenth of 16×16 blocks: there Immerkær's estimate is the
+    mean absolute response of his mask, rescaled.
     """
     import cv2
 
@@ -81,7 +86,20 @@ def noise_level(grey: Grey) -> float:
         interpolation=cv2.INTER_AREA,
     )
     flat = float(np.quantile(blocks, FLATTEST))
-    return flat / NORMAL_MEAN / float(np.linalg.norm(IMMERKAER))
+    everywhere = flat / NORMAL_MEAN / float(np.linalg.norm(IMMERKAER))
+    return math.sqrt(everywhere**2 + impulses(grey))
+
+
+def impulses(grey: Grey) -> float:
+    """Variance, in grey levels², by how much further single pixels lie from all their eight
+    neighbours than those from each other: in pictures next to none, in noise of few pixels (salt
+    and pepper) most of it."""
+    import cv2
+
+    highest, lowest = (change(grey, AROUND)[1:-1, 1:-1] for change in (cv2.dilate, cv2.erode))
+    inner = grey[1:-1, 1:-1]
+    beyond = np.maximum(inner - highest, lowest - inner) - (highest - lowest)
+    return float(np.mean(np.maximum(beyond, 0) ** 2, dtype=np.float64))
 
 
 def band_ratio(grey: Grey, sigma: float) -> float:
@@ -131,6 +149,7 @@ class ClassicalClarity(Metric):
     """Clarity of each frame by itself."""
 
     backend = "classical"
+    protocol = 2
     metrics = ("clarity",)
     uses = ()
 

@@ -16,9 +16,11 @@ from metrics.errors import UserError
 from metrics.score import Job, Scores, score_many
 
 SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov"}
-    | {".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
+    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"}
+    | {".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
+TOLD = 5
+"""Files that were left out and are named."""
 COLUMNS = ("video", "prompt", "reference", "section_starts")
 
 
@@ -36,14 +38,7 @@ def jobs_from_folder(videos: Path, out: Path, prompts: Path | None = None) -> li
     """
     if not videos.is_dir():
         raise UserError(f"videos={videos} is not a folder")
-    found = sorted(
-        path.relative_to(videos)
-        for path in videos.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        # Scores of walk.mp4 lie in a folder of that name, perhaps in this one.
-        and not path.is_dir()
-        and not any(part.startswith(".") for part in path.relative_to(videos).parts)
-    )
+    found = [path for path in _files(videos) if path.suffix.lower() in SUFFIXES]
     if not found:
         raise UserError(f"videos={videos} has no video ({', '.join(sorted(SUFFIXES))})")
     rows = {} if prompts is None else _rows(prompts, found)
@@ -62,6 +57,28 @@ def jobs_from_folder(videos: Path, out: Path, prompts: Path | None = None) -> li
             )
         )
     return jobs
+
+
+def _files(videos: Path) -> list[Path]:
+    """What lies in a folder and its subfolders, hidden ones left out; relative to it, sorted."""
+    return sorted(
+        path.relative_to(videos)
+        for path in videos.rglob("*")
+        # Scores of walk.mp4 lie in a folder of that name, perhaps in this one.
+        if not path.is_dir()
+        and not any(part.startswith(".") for part in path.relative_to(videos).parts)
+    )
+
+
+def _left_out(videos: Path, out: Path, prompts: Path | None) -> list[str]:
+    """Files of a folder that are no videos by their names, nor the suite's own."""
+    return [
+        str(path)
+        for path in _files(videos)
+        if path.suffix.lower() not in SUFFIXES
+        and videos / path != prompts
+        and out.resolve() not in (videos / path).resolve().parents
+    ]
 
 
 def _rows(prompts: Path, found: list[Path]) -> dict[Path, dict[str, str]]:
@@ -137,6 +154,9 @@ def score_folder(
             "name another folder for them"
         )
     jobs = jobs_from_folder(videos, out / "scores", prompts)
+    if others := _left_out(videos, out, prompts):
+        more = f" and {len(others) - TOLD} more" if len(others) > TOLD else ""
+        print(f"left out, as their names are no video's: {', '.join(others[:TOLD])}{more}")
 
     reported: set[str] = set()
 
@@ -153,8 +173,8 @@ def score_folder(
     export.to_wide_csv(table, out / "scores_wide.csv")
     export.to_vbench(table, out / "vbench_results.json")
     print("", *wide.lines(wide.wide(table)), "", sep="\n")
-    for metric, reason in sorted(tally.absent.items()):
-        print(f"no {metric}: {reason}")
+    for line in tally.gaps():
+        print(line)
     for title, reason in sorted(tally.failed.items()):
         if title not in reported:
             print(f"failed: {title}: {reason}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,25 @@ class Tally:
     """Video → the first reason why it, or a metric of it, failed."""
     absent: dict[str, str] = field(default_factory=dict)
     """Metric → the first reason why it had no score for some video."""
+    lacking: Counter[str] = field(default_factory=Counter)
+    """Metric → how many videos it had no score for, and did not fail on."""
+    videos: int = 0
+    """All that were looked at."""
     seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
         """Whether no video failed; decides the exit status."""
         return not self.failed
+
+    def gaps(self) -> list[str]:
+        """A line for every metric without a score: for all videos, or for how many of them."""
+        return [
+            f"no {metric}: {reason}"
+            if self.lacking[metric] >= self.videos
+            else f"no {metric} for {self.lacking[metric]} of {self.videos} videos: {reason}"
+            for metric, reason in sorted(self.absent.items())
+        ]
 
 
 def score_many(
@@ -187,3 +201,5 @@ def _count(tally: Tally, scorer: Scorer, job: Job, unloaded: Mapping[str, Metric
     found += scorer.set.unavailable.items()
     for metric, reason in found:
         tally.absent.setdefault(metric, reason)
+    tally.lacking.update({metric for metric, _ in found})
+    tally.videos += 1

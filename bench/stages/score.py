@@ -77,8 +77,8 @@ def run(cfg: Mapping[str, Any], stop: Stop | None = None) -> int:
     except (KeyboardInterrupt, Stopped):
         print("\nstopped; run the same command to continue", flush=True)
         return AGAIN if stop.warned else INTERRUPTED
-    for metric, reason in sorted(tally.absent.items()):
-        print(f"no {metric}: {reason}")
+    for line in tally.gaps():
+        print(line)
     for title, reason in sorted(tally.failed.items()):
         if title not in reported:
             print(f"failed: {title}: {reason}")

@@ -40,10 +40,24 @@ def test_every_video_has_a_job_and_a_folder_of_its_own(folder, tmp_path):
     assert len({job.folder for job in jobs}) == 4
 
 
-@pytest.mark.parametrize("suffix", ["3gp", "flv", "MPEG", "mpg", "ogv", "ts", "wmv"])
+@pytest.mark.parametrize("suffix", ["3gp", "flv", "m2ts", "MPEG", "mpg", "ogv", "ts", "wmv", "y4m"])
 def test_videos_in_less_common_containers_are_found(tmp_path, suffix):
     (tmp_path / f"v.{suffix}").touch()
     assert [job.name for job in jobs_from_folder(tmp_path, tmp_path / "out")] == [f"v.{suffix}"]
+
+
+def test_what_a_folder_scores_not_at_all_or_in_part_is_told(tmp_path, write_clip, moving, capsys):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_clip(videos / "long.mp4", moving(8, 32, 32))
+    write_clip(videos / "one.mp4", moving(1, 32, 32))
+    (videos / "film.webp").touch()
+    backends = {"name": "x", "backends": ["frame-difference"], "unavailable": {"semantic": "no"}}
+    score_folder(videos, tmp_path / "out", backends, device="cpu")
+    told = capsys.readouterr().out.splitlines()
+    assert "left out, as their names are no video's: film.webp" in told
+    assert "no change for 1 of 2 videos: needs 2 frames, the video has 1" in told
+    assert "no semantic: no" in told
 
 
 def test_folders_of_scores_inside_the_videos_are_no_videos(folder):

@@ -64,6 +64,34 @@ def test_clarity_falls_with_rising_damage(first_frames, name):
     assert values == sorted(values, reverse=True)
 
 
+def test_fine_texture_is_no_noise():
+    # Grass or a façade leaves little of a frame flat; taken for noise, blur would be a cleaning.
+    import cv2
+
+    leaves = np.random.default_rng(0).normal(0, 1, (160, 320)).astype(np.float32)
+    texture = cv2.GaussianBlur(leaves, (0, 0), 0.8)
+    frame = np.full((200, 320), 120, np.float32)
+    frame[:160] += 30 * texture / texture.std()
+    assert clarity_classical.noise_level(frame) < 1
+    frames = np.repeat(frame.clip(0, 255).round().astype(np.uint8)[None, ..., None], 3, axis=3)
+    values = [
+        clarity_classical.clarity(damage.blur(frames, sigma)[0]) for sigma in (0, 0.7, 1, 1.5, 3)
+    ]
+    assert values == sorted(values, reverse=True)
+
+
+def test_a_few_wrong_pixels_are_noise(first_frames):
+    frame = first_frames("single_face", 1)[0]
+    places = np.random.default_rng(0).random(frame.shape[:2])
+    values = []
+    for share in (0, 0.001, 0.003, 0.01, 0.03):
+        salted = frame.copy()
+        salted[places < share / 2] = 0
+        salted[places > 1 - share / 2] = 255
+        values.append(clarity_classical.clarity(salted))
+    assert values == sorted(values, reverse=True)
+
+
 def test_flow_finds_a_known_shift(measure):
     dice = np.random.default_rng(0)
     import cv2
