@@ -17,8 +17,8 @@ from playwright import sync_api
 
 from ablations.arena.votes import load
 from tests.ablations.arena import studies
-from tests.ablations.arena.postgres import free_port
 from tests.ablations.arena.serving import Server
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from tests.ablations.arena import studies
 from tests.ablations.arena.crowd import gather
 from tests.ablations.arena.load import check
-from tests.ablations.arena.postgres import free_port
 from tests.ablations.arena.serving import Server
+from tests.ports import free_port
 
 HASTE = (0.0, 0.05)
 

@@ -18,8 +18,8 @@ from ablations.arena.streaming import span
 from ablations.arena.votes import load
 from tests.ablations.arena import studies
 from tests.ablations.arena.conftest import Hand, Open, Visitor, fields
-from tests.ablations.arena.postgres import free_port
 from tests.ablations.arena.serving import Server
+from tests.ports import free_port
 
 Visit = Callable[[Arena], Visitor]
 URLS = re.compile(r'(?:src|href|action|data-next-\d)="([^"]+)"')
