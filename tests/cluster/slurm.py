@@ -49,7 +49,7 @@ JobCompLoc={root}/completed.txt
 JobRequeue=1
 KillWait=5
 MinJobAge=300
-SlurmdTimeout=10
+SlurmdTimeout=120
 {nodes}
 PartitionName=debug Nodes={names} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 """
