@@ -12,6 +12,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every program that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+for _name in ("no_proxy", "NO_PROXY"):
+    # Servers of the tests are on this machine; a proxy knows nothing of them.
+    os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "127.0.0.1", "localhost"]))
+
 MEDIA = Path(__file__).parent / "media"
 
 

@@ -103,6 +103,8 @@ def test_no_path_or_command_is_broken(
     if terminal:
         monkeypatch.setattr(stage, "console", lambda: Console(force_terminal=True, highlight=False))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("FRAMEPACK_BENCH_CACHE", str(tmp_path))  # no weights of this machine
+    monkeypatch.delenv("FRAMEPACK_BENCH_WEIGHTS", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     long = tmp_path / ("codes-" + 100 * "1") / "codes.safetensors"
     group = yaml.safe_load((CONF / "framepack.yaml").read_text()) | {"codebooks": {128: str(long)}}

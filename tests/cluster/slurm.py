@@ -6,15 +6,15 @@ Accounting needs a database server; what SLURM says of a finished job is read fr
 job-completion log instead, which holds the same states and exit codes.
 """
 
-import contextlib
 import os
-import random
 import shutil
 import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.ports import free_ports
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "sinfo")
 NODES = ("n1", "n2")
@@ -49,25 +49,10 @@ JobCompLoc={root}/completed.txt
 JobRequeue=1
 KillWait=5
 MinJobAge=300
-SlurmdTimeout=10
+SlurmdTimeout=120
 {nodes}
 PartitionName=debug Nodes={names} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 """
-
-
-def free_ports(n: int) -> list[int]:
-    """`n` different free TCP ports on loopback, below those that outgoing connections are given."""
-    sockets: list[socket.socket] = []
-    try:
-        while len(sockets) < n:
-            candidate = socket.socket()
-            with contextlib.suppress(OSError):
-                candidate.bind(("127.0.0.1", random.randrange(20_000, 30_000)))
-                sockets.append(candidate)
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
 
 
 @dataclass

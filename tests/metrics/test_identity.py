@@ -228,7 +228,7 @@ def test_on_a_gpu_machine_without_cuda_for_onnxruntime_faces_are_found_side_by_s
 
     def in_twos(work):
         """Nobody passes who is alone."""
-        both = threading.Barrier(2, timeout=10)
+        both = threading.Barrier(2, timeout=120)
         return lambda item: (both.wait(), work(item))[1]
 
     metric.detect, metric.embed = in_twos(metric.detect), in_twos(metric.embed)

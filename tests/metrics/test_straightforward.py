@@ -80,7 +80,7 @@ def test_the_folded_face_network_embeds_as_the_plain_one(both):
         for network in (ours, theirs)
     ]
     assert normalisations == [0, 51]
-    faces = torch.randn(3, 3, 112, 112)
+    faces = torch.randn(3, 3, 112, 112, generator=torch.Generator().manual_seed(0))
     expected = theirs(faces)
     assert (ours(faces) - expected).abs().max() < 1e-5 * expected.abs().max()
 

@@ -294,6 +294,10 @@ def test_of_the_main_tables_no_column_hides_for_a_few_pixels(
     page.close()
 
 
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Until what was scrolled is on the screen: effects of scrolling come with the next picture."""
+
+
 @pytest.mark.browser
 def test_what_is_scrolled_shows_it_at_the_left_too(browser: Browser, report: Written) -> None:
     page, _, _ = opened(browser, report, viewport={"width": 390, "height": 900})
@@ -303,7 +307,7 @@ def test_what_is_scrolled_shows_it_at_the_left_too(browser: Browser, report: Wri
     for place in ("0", "box.scrollWidth", "0"):
         for name in ("table-samplers", "plot-drift"):
             page.locator(f"#{name} .scroll").evaluate(f"box => {{ box.scrollLeft = {place} }}")
-        page.wait_for_timeout(200)
+        page.evaluate(DRAWN)
         image = Image.open(io.BytesIO(page.locator("#plot-drift .scroll").screenshot()))
         column = [image.convert("L").getpixel((1, y)) for y in range(image.height)]
         left.append((float(page.evaluate(beside)), float(np.median(column))))

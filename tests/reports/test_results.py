@@ -78,7 +78,7 @@ def test_votes_in_a_database_give_the_report_that_the_same_votes_in_the_study_gi
 def test_a_votes_database_that_cannot_be_read_is_one_line_without_its_password(
     planted_study: Path,
 ) -> None:
-    from tests.ablations.arena.postgres import free_port
+    from tests.ports import free_port
 
     for url, says in (
         (f"postgresql://a:secret@127.0.0.1:{free_port()}/none", "cannot be read"),

@@ -113,7 +113,8 @@ def open_arena(study: Path, clock: Hand) -> Iterator[Open]:
         stack.close()
         settings = {"control_videos": 3, "page_rate": 1000.0, **settings}
         arena = stack.enter_context(opened(folder, Settings(**settings), lambda line: None))
-        arena.desk.clock = Clock(arena.store.latest(), steady=clock)
+        # A whole second: a seal keeps milliseconds, and what they leave out must not be rounded up.
+        arena.desk.clock = Clock(arena.store.latest(), wall=lambda: 1_800_000_000.0, steady=clock)
         return arena
 
     with stack:

@@ -173,9 +173,10 @@ async def gather(
     seed: int = 0,
     spread: float = 2.0,
     stop: asyncio.Event | None = None,
+    record: Record | None = None,
 ) -> Record:
-    """`raters` at once; they arrive within `spread` seconds."""
-    record = Record()
+    """`raters` at once; they arrive within `spread` seconds. `record` can be read meanwhile."""
+    record = record or Record()
     stop = stop or asyncio.Event()
 
     async def come(number: int) -> None:

@@ -21,6 +21,7 @@ from ablations.arena.votes import load
 from tests.ablations.arena import postgres, studies
 from tests.ablations.arena.crowd import Record, gather
 from tests.ablations.arena.serving import Server
+from tests.ports import free_port
 
 
 @contextlib.contextmanager
@@ -127,7 +128,7 @@ def _server(folder: Path, url: str | None, target: int, pairs: int) -> tuple[Pat
         "controls_per_rater": 2,
         "repeats_per_rater": 2,
     }
-    return study, Server(study, postgres.free_port(), arena)
+    return study, Server(study, free_port(), arena)
 
 
 def _print(

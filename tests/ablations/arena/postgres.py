@@ -6,11 +6,12 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.ports import free_port
 
 
 def programs() -> Path | None:
@@ -19,13 +20,6 @@ def programs() -> Path | None:
         return Path(found).resolve().parent
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     return folders[-1] if folders else None
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -47,7 +41,7 @@ def cluster(binaries: Path) -> Iterator[str]:
 
     def call(*command: str) -> None:
         subprocess.run(
-            [*prefix, *command], check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60
+            [*prefix, *command], check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=300
         )
 
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"

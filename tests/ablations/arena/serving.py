@@ -28,7 +28,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.log = study.parent / f"{study.name}.log"
 
-    def start(self, timeout: float = 40.0) -> None:
+    def start(self, timeout: float = 180.0) -> None:
         """Start and wait until it says that raters may come."""
         said = self.log.stat().st_size if self.log.exists() else 0
         command = [sys.executable, "-m", "tests.ablations.arena.serving", json.dumps(self.config)]

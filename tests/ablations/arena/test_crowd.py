@@ -10,10 +10,10 @@ import random
 from pathlib import Path
 
 from tests.ablations.arena import studies
-from tests.ablations.arena.crowd import gather
+from tests.ablations.arena.crowd import Record, gather
 from tests.ablations.arena.load import check
-from tests.ablations.arena.postgres import free_port
 from tests.ablations.arena.serving import Server
+from tests.ports import free_port
 
 HASTE = (0.0, 0.05)
 
@@ -42,15 +42,24 @@ def test_what_was_acknowledged_survives_kills(study: Path, database: str | None)
     settings = {"database": database, "votes_per_variant": 10_000, "page_rate": 1000}
     server = Server(study, free_port(), {**settings, "pairs_per_rater": 45})
 
-    async def scenario() -> object:
-        stop = asyncio.Event()
-        going = asyncio.create_task(gather(server.port, 12, think=HASTE, spread=0.2, stop=stop))
+    async def scenario() -> Record:
+        stop, record = asyncio.Event(), Record()
+        crowd = gather(server.port, 12, think=HASTE, spread=0.2, stop=stop, record=record)
+        going = asyncio.create_task(crowd)
+
+        async def more_votes() -> None:
+            """However slow the machine is, there is something to lose."""
+            wanted = len(record.acknowledged) + 6
+            while len(record.acknowledged) < wanted and not going.done():
+                await asyncio.sleep(0.01)
+
         dice = random.Random(0)
         for _ in range(2):
-            await asyncio.sleep(dice.uniform(0.8, 1.3))
+            await more_votes()
+            await asyncio.sleep(dice.uniform(0.0, 0.5))  # not always right after a vote
             server.kill()
             await asyncio.to_thread(server.start)
-        await asyncio.sleep(1.0)
+        await more_votes()
         stop.set()
         return await going
 
@@ -59,7 +68,7 @@ def test_what_was_acknowledged_survives_kills(study: Path, database: str | None)
         record = asyncio.run(scenario())
     finally:
         server.stop()
-    result = check(study, database, record)  # type: ignore[arg-type]
+    result = check(study, database, record)
     assert result["acknowledged"] > 10
     assert result["lost"] == result["double"] == 0
     assert result["most"] - result["least"] <= 2 + 24  # two pairs a rater are on the way

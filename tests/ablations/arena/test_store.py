@@ -85,7 +85,7 @@ def test_a_vote_given_twice_fails_alone(url: str) -> None:
         store.write(insert("votes", [vote(number, vote_id=f"id-{n}")]))
         for n, number in enumerate((1, 2, 1, 3, 2, 4))
     ]
-    outcomes = [type(write.exception(5)) for write in writes]
+    outcomes = [type(write.exception(60)) for write in writes]
     fine = type(None)
     assert outcomes == [fine, fine, Duplicate, fine, Duplicate, fine]
     assert len(store.read(select(schema.votes))) == 4
@@ -166,7 +166,7 @@ def test_a_wrong_url_is_one_line(wrong: str) -> None:
 
 
 def test_a_database_that_does_not_answer_is_a_storage_error() -> None:
-    from tests.ablations.arena.postgres import free_port
+    from tests.ports import free_port
 
     with pytest.raises(StorageError):
         Store(f"postgresql://nobody@127.0.0.1:{free_port()}/none")

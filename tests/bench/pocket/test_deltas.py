@@ -48,7 +48,8 @@ def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def codebook(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     path = tmp_path_factory.mktemp("codes") / "4.safetensors"
-    save_file({"codes": torch.randn(4, components.LATENT_CHANNELS)}, path)
+    rng = torch.Generator().manual_seed(0)
+    save_file({"codes": torch.randn(4, components.LATENT_CHANNELS, generator=rng)}, path)
     return {4: path}
 
 
