@@ -4,10 +4,12 @@ Natural-scene-statistics models (BRISQUE, NIQE, PIQE; see metrics/clarity_natura
 frame *better* when light noise is added to it, and generated video is soft. Here the three damages
 are estimated apart, each by a classical estimator that the other two hardly move:
 
-- sharpness = r / (r + 0.05), r = E(½,1) / E(1,4), where E(a,b) is the energy of the band between
-  Gaussian blurs of a and b pixels. Natural images have about as much energy in every octave
-  (Field 1987), so r is high for any sharp content, whatever its contrast, and falls with blur. The
-  noise's own share of each band's energy is subtracted.
+- sharpness = r / (r + 0.05), r = E(½,1) / E(1,4) · √(1 − c). E(a,b) is the energy of the band
+  between Gaussian blurs of a and b pixels. Natural images have about as much energy in every octave
+  (Field 1987), so the first factor is high for any sharp content, whatever its contrast, and falls
+  with blur. c is the coherence of the finer band's gradients (Förstner and Gülch 1987): 0 where
+  they point everywhere alike, 1 where motion has smeared all but those across it. The noise's own
+  share is subtracted from both.
 - cleanness = 1 / (1 + σ/5), σ the noise's standard deviation in grey levels, by Immerkær's mask
   (1996) in the flattest tenth of the frame's blocks, where there is little else (a quarter holds
   texture wherever little of a frame is flat), and by single pixels that stand out of their
@@ -55,6 +57,21 @@ TINY = 1e-6
 def noise_gain(inner: float, outer: float) -> float:
     """The share of white noise's variance that the band between two blurs lets through."""
     return float(np.sum((_kernel(inner) - _kernel(outer)) ** 2))
+
+
+@cache
+def gradient_gain(inner: float, outer: float) -> float:
+    """The same of a gradient of that band along one axis."""
+    along, _ = _gradients(np.pad(_kernel(inner) - _kernel(outer), 1))
+    return float(np.sum(along**2))
+
+
+def _gradients(band: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Central differences along x and y, per pixel, without the border."""
+    return (
+        (band[1:-1, 2:] - band[1:-1, :-2]) / 2,
+        (band[2:, 1:-1] - band[:-2, 1:-1]) / 2,
+    )
 
 
 def _kernel(sigma: float) -> npt.NDArray[np.float64]:
@@ -114,6 +131,15 @@ def band_ratio(grey: Grey, sigma: float) -> float:
     return energy(*FINE) / energy(*COARSE)
 
 
+def coherence(grey: Grey, sigma: float) -> float:
+    """c = (λ₁ − λ₂) / (λ₁ + λ₂) of the mean gradient tensor of the finer band, without the share of
+    white noise of that σ; where noise is most of it, over the noise, so that c fades to 0."""
+    x, y = _gradients(_blur(grey, FINE[0]) - _blur(grey, FINE[1]))
+    xx, yy, xy = (float(np.mean(a * b, dtype=np.float64)) for a, b in ((x, x), (y, y), (x, y)))
+    of_noise = 2 * max(sigma**2, ROUNDING) * gradient_gain(*FINE)
+    return min(1.0, math.hypot(xx - yy, 2 * xy) / max(xx + yy - of_noise, of_noise))
+
+
 def block_steps(grey: Grey) -> float:
     """β: by how many mean steps the steps of an 8×8 grid exceed those beside them."""
     found = []
@@ -138,7 +164,7 @@ def clarity(frame: Frames) -> float:
     if np.ptp(grey) == 0:
         return float("nan")
     sigma, beta = noise_level(grey), block_steps(grey)
-    ratio = band_ratio(grey, sigma)
+    ratio = band_ratio(grey, sigma) * math.sqrt(1 - coherence(grey, sigma))
     sharpness = ratio / (ratio + HALF_SHARP)
     cleanness = 1 / (1 + sigma / HALF_CLEAN)
     wholeness = 1 / (1 + beta / HALF_WHOLE)

@@ -29,6 +29,16 @@ def blur(frames: Frames, sigma: float) -> Frames:
     return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames]).astype(np.uint8)
 
 
+def motion_blur(frames: Frames, length: float) -> Frames:
+    """Every pixel smeared evenly over `length` pixels (odd) along x, as a fast pan does."""
+    import cv2
+
+    if length == 0:
+        return frames
+    size = (round(length), 1)
+    return np.stack([cv2.blur(frame, size) for frame in frames]).astype(np.uint8)
+
+
 def noise(frames: Frames, sigma: float) -> Frames:
     """Additive white noise of `sigma` grey levels, independent per channel."""
     if sigma == 0:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,7 @@ class Ladder:
 
 LADDERS = (
     Ladder("blur", "clarity", "classical", (0, 0.7, 1, 1.5, 2, 3, 5), "σ, pixels"),
+    Ladder("motion blur", "clarity", "classical", (0, 3, 5, 9, 15, 25), "pixels"),
     Ladder("noise", "clarity", "classical", (0, 3, 6, 12, 20, 35), "σ, grey levels"),
     Ladder("JPEG", "clarity", "classical", (0, 30, 50, 70, 85, 94), "100 − quality"),
     Ladder(
@@ -126,6 +128,7 @@ LADDERS = (
 
 DAMAGES = {
     "blur": damage.blur,
+    "motion blur": damage.motion_blur,
     "noise": damage.noise,
     "JPEG": damage.jpeg,
     "colour cast": damage.colour_cast,
@@ -387,7 +390,7 @@ def plot(found: Sequence[Climb], path: Path) -> None:
 
     names = list(dict.fromkeys(one.ladder.name for one in found))
     columns = 3
-    rows = -(-len(names) // columns)
+    rows = len(names) // columns + 1  # there is always a place for the legend
     figure, axes = pyplot.subplots(rows, columns, figsize=(10, 2.6 * rows), squeeze=False)
     colours = {clip: f"C{i}" for i, clip in enumerate(dict.fromkeys(one.clip for one in found))}
     for axis, name in zip(axes.flat, names, strict=False):
@@ -401,9 +404,17 @@ def plot(found: Sequence[Climb], path: Path) -> None:
         axis.set_title(f"{name} → {title}", fontsize=9)
         axis.set_xlabel(unit, fontsize=8)
         axis.tick_params(labelsize=7)
-    for axis in list(axes.flat)[len(names) :]:
+    free = list(axes.flat)[len(names) :]
+    for axis in free:
         axis.axis("off")
-    axes.flat[0].legend(fontsize=6)
+    lines: dict[str, dict[str, Any]] = {
+        clip: {"color": colour, "marker": "o"} for clip, colour in colours.items()
+    }
+    lines["all of the clip is damaged"] = {"color": "grey", "marker": "o"}
+    lines["its end only, read at the end"] = {"color": "grey", "marker": "s", "ls": "--", "lw": 0.8}
+    for label, line in lines.items():
+        free[0].plot([], [], ms=3, label=label, **line)
+    free[0].legend(fontsize=9, loc="center left", frameon=False)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})

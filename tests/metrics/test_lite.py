@@ -42,6 +42,18 @@ def test_sharpness_ignores_contrast_and_hardly_sees_noise(first_frames):
     assert clarity_classical.band_ratio(noisy, 8.0) == pytest.approx(ratio, rel=0.1)
 
 
+def test_coherence_is_of_what_is_smeared_along_one_direction(first_frames):
+    frame = grey(first_frames("carphone_pristine", 1)[0])
+    stripes = np.broadcast_to(frame[:1], frame.shape)
+    assert clarity_classical.coherence(stripes, 0.0) > 0.99
+    assert clarity_classical.coherence(stripes.T, 0.0) > 0.99
+    noise = np.random.default_rng(0).normal(0, 8, frame.shape).astype(np.float32)
+    assert clarity_classical.coherence(noise + 128, 0.0) < 0.05
+    both = clarity_classical.coherence(stripes + noise, 8.0)
+    assert both > clarity_classical.coherence(stripes + noise, 0.0) + 0.1
+    assert clarity_classical.coherence(np.full_like(frame, 128), 0.0) == 0
+
+
 def test_block_steps_are_found_at_any_grid_position():
     dice = np.random.default_rng(0)
     smooth = np.cumsum(dice.normal(0, 1, (64, 160)), axis=1).astype(np.float32)
@@ -52,10 +64,15 @@ def test_block_steps_are_found_at_any_grid_position():
     assert shifted == pytest.approx(clarity_classical.block_steps(blocks), rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["blur", "noise", "jpeg"])
+@pytest.mark.parametrize("name", ["blur", "motion_blur", "noise", "jpeg"])
 def test_clarity_falls_with_rising_damage(first_frames, name):
     frames = first_frames("carphone_pristine", 2)
-    levels = {"blur": (0, 1, 2, 4), "noise": (0, 5, 15, 40), "jpeg": (0, 50, 80, 95)}[name]
+    levels = {
+        "blur": (0, 1, 2, 4),
+        "motion_blur": (0, 3, 9, 25),
+        "noise": (0, 5, 15, 40),
+        "jpeg": (0, 50, 80, 95),
+    }[name]
     apply = getattr(damage, name)
     values = [
         np.mean([clarity_classical.clarity(frame) for frame in apply(frames, level)])
