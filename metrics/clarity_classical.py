@@ -8,8 +8,8 @@ are estimated apart, each by a classical estimator that the other two hardly mov
   between Gaussian blurs of a and b pixels. Natural images have about as much energy in every octave
   (Field 1987), so the first factor is high for any sharp content, whatever its contrast, and falls
   with blur. c is the coherence of the finer band's gradients (Förstner and Gülch 1987): 0 where
-  they point everywhere alike, 1 where motion has smeared all but those across it. The noise's own
-  share is subtracted from both.
+  no direction prevails, 1 where motion has smeared all but those across it. The noise's own share
+  is subtracted from both.
 - cleanness = 1 / (1 + σ/5), σ the noise's standard deviation in grey levels, by Immerkær's mask
   (1996) in the flattest tenth of the frame's blocks, where there is little else (a quarter holds
   texture wherever little of a frame is flat), and by single pixels that stand out of their
