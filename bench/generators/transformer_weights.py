@@ -46,7 +46,7 @@ class TransformerWeights:
         self._check(variant, "weights", weights, "transformers", self._config.transformers)
         self._check(variant, "lora", lora, "loras", self._config.loras)
         delta = self._delta(variant, weights)
-        files = {f"loras.{lora}": self._config.loras.get(lora, "")} if lora else {}
+        files = {f"loras.{lora}": self._config.loras[lora]} if lora else {}
         if delta is not None:
             files[f"deltas.{delta.name}"] = str(delta.file)
         if weights == self._name and list(files) == list(self._merged):
