@@ -72,12 +72,14 @@ def _files(videos: Path) -> list[Path]:
 
 def _left_out(videos: Path, out: Path, prompts: Path | None) -> list[str]:
     """Files of a folder that are no videos by their names, nor the suite's own."""
+    videos, out = videos.resolve(), out.resolve()
+    suite = None if prompts is None else prompts.resolve()
     return [
         str(path)
         for path in _files(videos)
         if path.suffix.lower() not in SUFFIXES
-        and videos / path != prompts
-        and out.resolve() not in (videos / path).resolve().parents
+        and videos / path != suite
+        and out not in (videos / path).parents
     ]
 
 

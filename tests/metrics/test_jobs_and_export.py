@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -46,14 +47,19 @@ def test_videos_in_less_common_containers_are_found(tmp_path, suffix):
     assert [job.name for job in jobs_from_folder(tmp_path, tmp_path / "out")] == [f"v.{suffix}"]
 
 
-def test_what_a_folder_scores_not_at_all_or_in_part_is_told(tmp_path, write_clip, moving, capsys):
+def test_what_a_folder_scores_not_at_all_or_in_part_is_told(
+    tmp_path, write_clip, moving, capsys, monkeypatch
+):
     videos = tmp_path / "videos"
     videos.mkdir()
     write_clip(videos / "long.mp4", moving(8, 32, 32))
     write_clip(videos / "one.mp4", moving(1, 32, 32))
     (videos / "film.webp").touch()
+    (videos / "prompts.csv").write_text("video,prompt\nlong.mp4,a\none.mp4,b\n")
+    monkeypatch.chdir(tmp_path)  # the CSV is named in another way than the folder
+    prompts = Path("videos/prompts.csv")
     backends = {"name": "x", "backends": ["frame-difference"], "unavailable": {"semantic": "no"}}
-    score_folder(videos, tmp_path / "out", backends, device="cpu")
+    score_folder(videos, tmp_path / "out", backends, prompts=prompts, device="cpu")
     told = capsys.readouterr().out.splitlines()
     assert "left out, as their names are no video's: film.webp" in told
     assert "no change for 1 of 2 videos: needs 2 frames, the video has 1" in told
